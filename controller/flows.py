@@ -1,0 +1,161 @@
+"""What the switch should do: flows as pure values, compiled from the model, looked up and compared.
+
+Knows nothing of OpenFlow messages (openflow.py writes those), of requests or of names. The five
+tables, the priorities, the registers and the cookies are declared here, once, as data.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from enum import IntEnum
+from hashlib import blake2b
+
+
+class Table(IntEnum):
+    """The switch's tables in the order that a frame takes them."""
+
+    ADMISSION = 0  # who may send
+    SOURCE = 1  # which device sent it -> register CLIENT_REGISTER
+    DESTINATION = 2  # which device is meant -> register SERVER_REGISTER
+    VERDICT = 3  # allow, drop, inspect or watch
+    FORWARDING = 4  # MAC address -> port
+
+
+class Priority(IntEnum):
+    """Within one table the higher number wins."""
+
+    DEFAULT = 0
+    CLASS = 100  # whole kinds of traffic (trunks, groups)
+    HOST = 200  # one device
+    PAIR = 300  # one treatment
+    ANSWER = 310  # its answers
+    TEMPLATE = 400  # infrastructure
+    GUARD = 500  # what no template may pass (forged answers of infrastructure servers)
+    CONNECTION = 600  # one connection, for a short time
+    QUARANTINE = 700
+
+
+# Pseudo ports, resolved by openflow.py.
+CONTROLLER_PORT = 0xFFFFFFFD
+IN_PORT = 0xFFFFFFF8
+
+SOURCE_REGISTER = 0  # number of the sending device; 0: none that we know
+DESTINATION_REGISTER = 1  # number of the device that is meant; 0: none that we know
+GROUP_NUMBER = 0xFFFFFFFF  # what DESTINATION_REGISTER holds for broadcast and multicast
+
+CONNTRACK_ZONE = 0x6757
+PACKET_IN_METER = 1  # holds packet-ins to a rate that the controller can bear
+PACKET_IN_RATE = 200  # packets per second
+
+
+@dataclass(frozen=True, slots=True)
+class Match:
+    """Which packets; None means any. Addresses are text, networks CIDR, masks (value, mask).
+
+    `vlan` False: only frames without an 802.1Q tag. `eth_dst_group` True: the group bit is set.
+    `tracked`: None not asked; False not yet through connection tracking; True an answer of an
+    established conversation (+trk +est +rpl).
+    """
+
+    in_port: int | None = None
+    vlan: bool | None = None
+    eth_src: str | None = None
+    eth_dst: str | None = None
+    eth_dst_group: bool = False
+    eth_type: int | None = None
+    ip_proto: int | None = None
+    ip_src: str | None = None  # IPv4 or IPv6 by eth_type; with eth_type ARP the sender's address
+    ip_dst: str | None = None  # with eth_type ARP the target's address
+    src_port: int | None = None
+    dst_port: int | None = None
+    icmp_type: int | None = None
+    nd_target: str | None = None
+    tcp_flags: tuple[int, int] | None = None
+    source: int | None = None  # SOURCE_REGISTER
+    destination: int | None = None  # DESTINATION_REGISTER
+    tracked: bool | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Output:
+    """Send a copy out of a port; CONTROLLER_PORT makes a packet-in (held by PACKET_IN_METER)."""
+
+    port: int
+
+
+@dataclass(frozen=True, slots=True)
+class SetRegister:
+    register: int
+    value: int
+
+
+@dataclass(frozen=True, slots=True)
+class Commit:
+    """Remember this conversation in connection tracking, so that its answers can be told."""
+
+
+@dataclass(frozen=True, slots=True)
+class Track:
+    """Send through connection tracking and back into `table`; must be the last action."""
+
+    table: Table
+
+
+@dataclass(frozen=True, slots=True)
+class Goto:
+    """Continue in a later table; must be the last action."""
+
+    table: Table
+
+
+Action = Output | SetRegister | Commit | Track | Goto
+
+
+@dataclass(frozen=True, slots=True)
+class Flow:
+    """One flow of one switch. No actions: drop. Timeouts are seconds, 0 means for ever."""
+
+    table: Table
+    priority: int
+    match: Match
+    actions: tuple[Action, ...]
+    cookie: int
+    idle_timeout: int = 0
+    hard_timeout: int = 0
+
+    @property
+    def key(self) -> tuple[Table, int, Match]:
+        """What makes two flows the same flow to a switch (OpenFlow 1.3.5, section 6.4)."""
+        return (self.table, self.priority, self.match)
+
+
+COOKIE_MARK = 0x67 << 56  # the top byte of every cookie that is ours
+COOKIE_MASK = 0xFF << 56
+
+
+def cookie_of(origin: str) -> int:
+    """The cookie that names `origin`, e.g. "pair 12 3 tcp 80" or "binding 02:…:01 10.0.0.1"."""
+    return COOKIE_MARK | int.from_bytes(blake2b(origin.encode(), digest_size=7).digest())
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """What to send to one switch: deletions first, then additions, closed by a barrier.
+
+    An addition whose key exists replaces that flow in one step, so that no packet falls between.
+    """
+
+    delete: tuple[Flow, ...] = ()
+    add: tuple[Flow, ...] = ()
+
+    def __bool__(self) -> bool:
+        return bool(self.delete or self.add)
+
+
+def difference(installed: Iterable[Flow], wanted: Iterable[Flow]) -> Change:
+    """The change that makes `installed` equal to `wanted`; what is the same is not touched."""
+    before = {flow.key: flow for flow in installed}
+    after = {flow.key: flow for flow in wanted}
+    return Change(
+        delete=tuple(flow for key, flow in before.items() if key not in after),
+        add=tuple(flow for key, flow in after.items() if before.get(key) != flow),
+    )
