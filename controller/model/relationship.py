@@ -28,6 +28,15 @@ class Status(StrEnum):
         return self in (Status.LEARNED, Status.APPROVED)
 
 
+class Treatment(StrEnum):
+    """What the switch does with packets from a client device to a server device's port."""
+
+    FORWARD = "forward"
+    DROP = "drop"
+    INSPECT = "inspect"
+    WATCH = "watch"
+
+
 class Happening(StrEnum):
     """What can happen to a relationship."""
 

@@ -1,0 +1,431 @@
+"""What the shell tells the firewall (events), and what the firewall wants done (effects).
+
+Values only. An event is a fact that has happened; an effect is carried out in order by app.py.
+Times are seconds since the epoch.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Literal
+
+from controller.flows import Change, Flow
+from controller.model.relationship import Access, DeviceId, Endpoint, Reason, Relationship, ServiceId
+from controller.model.service import Device, Service
+from controller.verdicts import Delta
+
+# ---------------------------------------------------------------- events from switches
+
+
+@dataclass(frozen=True, slots=True)
+class PortInfo:
+    """One port of a switch; `up` is link and administration together."""
+
+    number: int
+    name: str
+    mac: str
+    up: bool
+
+
+@dataclass(frozen=True, slots=True)
+class SwitchUp:
+    """A switch has connected: its ports, and the flows of ours that it still holds."""
+
+    switch: int
+    ports: tuple[PortInfo, ...]
+    flows: tuple[Flow, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class SwitchDown:
+    switch: int
+
+
+@dataclass(frozen=True, slots=True)
+class PortChanged:
+    switch: int
+    port: PortInfo
+    gone: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class PacketIn:
+    """A frame that the switch could not place (unknown source), or LLDP."""
+
+    switch: int
+    port: int
+    frame: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """The switch has carried out everything up to the change with this ticket (barrier reply)."""
+
+    switch: int
+    ticket: int
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """The switch refused a message (OFPErrorMsg); `cookie` is of the flow that it was about."""
+
+    switch: int
+    ticket: int | None
+    cookie: int | None
+    error: str
+
+
+@dataclass(frozen=True, slots=True)
+class FlowGone:
+    """A flow with a timeout has ended (OFPFlowRemoved)."""
+
+    switch: int
+    flow: Flow
+
+
+@dataclass(frozen=True, slots=True)
+class FlowCounters:
+    """Packets and bytes per cookie, as read from a switch."""
+
+    switch: int
+    counters: Mapping[int, tuple[int, int]] = field(hash=False)
+
+
+# ---------------------------------------------------------------- events from the inspector
+
+
+@dataclass(frozen=True, slots=True)
+class Observed:
+    """Messages of one access between two devices, and the verdict that they got.
+
+    `count` messages since the last report of this access; `verb`, `identity` and `service` as in
+    the newest of them. `consumed`: a grant for one message was used up.
+    `client` and `server` may be devices that the controller does not know yet ("@203.0.113.7").
+    """
+
+    client: DeviceId
+    server: DeviceId
+    client_address: str
+    server_address: str
+    endpoint: Endpoint
+    access: Access
+    verb: str
+    identity: str | None
+    service: str | None
+    allowed: bool
+    reason: Reason
+    time: float
+    count: int = 1
+    consumed: bool = False
+    kind: Literal["observed"] = "observed"
+
+
+@dataclass(frozen=True, slots=True)
+class ConnectionSettled:
+    """Nothing on this TCP connection needs judging any more: it may go at line rate."""
+
+    client_address: str
+    client_port: int
+    server_address: str
+    server_port: int
+    kind: Literal["settled"] = "settled"
+
+
+@dataclass(frozen=True, slots=True)
+class RefusalWanted:
+    """Denied messages repeat so fast that the switch should drop them for a short time."""
+
+    client_address: str
+    server_address: str
+    endpoint: Endpoint
+    kind: Literal["refusal"] = "refusal"
+
+
+@dataclass(frozen=True, slots=True)
+class NameSeen:
+    """A DNS answer from the site's name server: this name has this address for `ttl` seconds."""
+
+    name: str
+    address: str
+    ttl: int
+    kind: Literal["name"] = "name"
+
+
+@dataclass(frozen=True, slots=True)
+class LeaseSeen:
+    """A DHCP message that was let through; `assigned` is set in an acknowledgement."""
+
+    mac: str
+    assigned: str | None
+    host_name: str | None
+    vendor_class: str | None
+    kind: Literal["lease"] = "lease"
+
+
+@dataclass(frozen=True, slots=True)
+class ServiceAnnounced:
+    """DNS-SD: a device says that a service of this name listens at one of its ports."""
+
+    device: DeviceId
+    endpoint: Endpoint
+    name: str
+    type: str
+    kind: Literal["announced"] = "announced"
+
+
+@dataclass(frozen=True, slots=True)
+class InspectorUp:
+    """The inspector has connected; it wants the whole table."""
+
+    process: int
+    kind: Literal["up"] = "up"
+
+
+@dataclass(frozen=True, slots=True)
+class Applied:
+    """The inspector judges by this version of the table."""
+
+    version: int
+    kind: Literal["applied"] = "applied"
+
+
+@dataclass(frozen=True, slots=True)
+class InspectorDown:
+    kind: Literal["down"] = "down"
+
+
+@dataclass(frozen=True, slots=True)
+class InspectorCounters:
+    """Totals since the inspector started, by name ("messages", "refused", "malformed", …)."""
+
+    counters: Mapping[str, int] = field(hash=False)
+    kind: Literal["counters"] = "counters"
+
+
+# ---------------------------------------------------------------- events from people and programs
+
+
+class Scope(StrEnum):
+    OPERATION = "operation"  # this operation on this resource
+    SERVICE = "service"  # every operation of the client service on this server service, this protocol
+    PAIR = "pair"  # these two services as a whole; nothing between them is read any more
+
+
+class Duration(StrEnum):
+    ONCE = "once"
+    HOUR = "hour"
+    TONIGHT = "tonight"  # until the next midnight, site time
+    ALWAYS = "always"
+
+
+@dataclass(frozen=True, slots=True)
+class Decide:
+    """Approve or deny a request. `request` is its id, or a prefix that is unambiguous.
+
+    `tonight`: when the site's day ends; the caller has the clock and the time zone.
+    `only`: relationship ids, when not the whole card is meant.
+    """
+
+    token: int  # the shell's number for this call, given back in Answer
+    request: str
+    approve: bool
+    by: str
+    scope: Scope = Scope.OPERATION
+    duration: Duration = Duration.ALWAYS
+    tonight: float | None = None
+    only: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Undo:
+    token: int
+    decision: int
+    by: str
+
+
+@dataclass(frozen=True, slots=True)
+class Learn:
+    """Start a service's learning phase again, or end it now."""
+
+    token: int
+    service: ServiceId
+    start: bool
+    by: str
+
+
+@dataclass(frozen=True, slots=True)
+class Rename:
+    """Give a device or service a name that sticks."""
+
+    token: int
+    id: str
+    name: str
+    by: str
+
+
+@dataclass(frozen=True, slots=True)
+class Move:
+    """A service has moved to another device (told by a service manager); its model goes along."""
+
+    token: int
+    service: ServiceId
+    device: DeviceId
+    by: str
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """Quarantine a device, or admit it again."""
+
+    token: int
+    device: DeviceId
+    blocked: bool
+    by: str
+
+
+# ---------------------------------------------------------------- events from the shell itself
+
+
+@dataclass(frozen=True, slots=True)
+class Tick:
+    """Time passes; sent about five times a second."""
+
+
+@dataclass(frozen=True, slots=True)
+class NotStored:
+    """The store refused what a Persist effect with this token said: take it back."""
+
+    token: int
+    error: str
+
+
+Command = Decide | Undo | Learn | Rename | Move | Block
+FromInspector = (
+    Observed
+    | ConnectionSettled
+    | RefusalWanted
+    | NameSeen
+    | LeaseSeen
+    | ServiceAnnounced
+    | InspectorUp
+    | Applied
+    | InspectorDown
+    | InspectorCounters
+)
+FromSwitch = SwitchUp | SwitchDown | PortChanged | PacketIn | Done | Refused | FlowGone | FlowCounters
+Event = FromSwitch | FromInspector | Command | Tick | NotStored
+
+# ---------------------------------------------------------------- what is persisted
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """What the site manager said, and what it changed. Never altered; an undo is noted in `undone`.
+
+    `before`: the relationships (or None) as they were; `devices` likewise for an admission.
+    """
+
+    id: int
+    request: str
+    sentence: str
+    approve: bool
+    scope: Scope
+    duration: Duration
+    by: str
+    at: float
+    until: float | None
+    accesses: tuple[Access, ...] = ()
+    before: tuple[Relationship | None, ...] = ()
+    device: DeviceId | None = None  # set for an admission
+    undone_at: float | None = None
+    undone_by: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class AuditEntry:
+    """One line of the append-only log. `event`: "decision", "undo", "learnt", "denied", …"""
+
+    at: float
+    event: str
+    by: str  # "" for the firewall itself
+    text: str  # one sentence
+    subject: str = ""  # id of the device, service, request or decision concerned
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """What one transaction writes; values replace what has the same id."""
+
+    devices: tuple[Device, ...] = ()
+    services: tuple[Service, ...] = ()
+    relationships: tuple[Relationship, ...] = ()
+    forgotten: tuple[Access, ...] = ()
+    decisions: tuple[Decision, ...] = ()
+    audit: tuple[AuditEntry, ...] = ()
+
+
+# ---------------------------------------------------------------- effects
+
+
+@dataclass(frozen=True, slots=True)
+class SendFlows:
+    """Send this change, then a barrier; its reply comes back as Done with the ticket."""
+
+    switch: int
+    change: Change = field(hash=False)
+    ticket: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class SendFrame:
+    """Packet-out; `port` None: through the tables again as if it had come in by `in_port`."""
+
+    switch: int
+    frame: bytes
+    port: int | None
+    in_port: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class UpdateTable:
+    """Tell the inspector; `whole`: forget what you have first. Comes back as Applied."""
+
+    version: int
+    deltas: tuple[Delta, ...]
+    whole: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Persist:
+    """Write in one transaction. On failure the shell sends NotStored with the token.
+
+    `token` 0: nobody waits (learnt things); the shell keeps the record and tries again.
+    """
+
+    record: Record
+    token: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """The result of a command: `decision` when there is one, else an error and its remedy.
+
+    Sent only after the store has taken it, since the effects are carried out in order.
+    """
+
+    token: int
+    decision: int | None = None
+    code: str | None = None  # "not found", "not stored", "already so", …; None: all is well
+    message: str = ""
+    remedy: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """A line for the log; `level` is "info", "warning" or "error"."""
+
+    level: Literal["info", "warning", "error"]
+    text: str
+
+
+Effect = SendFlows | SendFrame | UpdateTable | Persist | Answer | Report

@@ -1,0 +1,72 @@
+"""When two resources are the same resource: ids, UUIDs and counters become placeholders.
+
+Knows nothing of services, verdicts or frames. The rule, in full:
+
+1. In paths, topics and node addresses (`http`, `coap`, `vsl`, `mqtt`, `websocket`, `rtsp`) each part
+   between slashes is looked at alone; other protocols' resources are left as they are.
+2. At once, `generalise` replaces a whole part that nobody types by hand:
+   a UUID -> `{uuid}`; 5 or more decimal digits -> `{number}`; 12 or more hexadecimal digits with at
+   least one decimal digit among them -> `{hex}`.
+3. A short number may be a counter or may be a door, so it stays, until the same relationship was
+   learnt with `COUNTER_AT` different numbers in its place; then `widen` puts `{number}` there for
+   all of them. That happens only while learning: afterwards the site manager is asked.
+4. What is longer than `LONGEST` is cut there and marked with a digest of the whole, so that a
+   hostile name costs no memory and never equals another.
+"""
+
+import re
+from functools import lru_cache
+from hashlib import blake2b
+
+LONGEST = 200  # characters of one resource
+COUNTER_AT = 3  # different numbers that make a counter
+
+_SEGMENTED = frozenset({"http", "coap", "vsl", "mqtt", "websocket", "rtsp"})
+_UUID = re.compile(r"[0-9a-fA-F]{8}-(?:[0-9a-fA-F]{4}-){3}[0-9a-fA-F]{12}")
+_LONG_NUMBER = re.compile(r"[0-9]{5,}")
+_SHORT_NUMBER = re.compile(r"[0-9]{1,4}")
+_HEX = re.compile(r"(?=[^0-9]*[0-9])[0-9a-fA-F]{12,}")
+
+
+def _part(part: str) -> str:
+    if _LONG_NUMBER.fullmatch(part):
+        return "{number}"
+    if _UUID.fullmatch(part):
+        return "{uuid}"
+    if _HEX.fullmatch(part):
+        return "{hex}"
+    return part
+
+
+def shorten(text: str, longest: int = LONGEST) -> str:
+    """`text` itself, or its start and a digest of the whole when it is longer than `longest`."""
+    if len(text) <= longest:
+        return text
+    digest = blake2b(text.encode("utf-8", "surrogatepass"), digest_size=8).hexdigest()
+    return f"{text[: longest - 17]}~{digest}"
+
+
+@lru_cache(maxsize=8192)
+def generalise(protocol: str, resource: str) -> str:
+    """The resource as the graph keeps it.
+
+    >>> generalise("http", "/camera/123456/still")
+    '/camera/{number}/still'
+    >>> generalise("modbus", "unit 1 coils 16-31")
+    'unit 1 coils 16-31'
+    """
+    if protocol in _SEGMENTED and len(resource) <= 8 * LONGEST:
+        resource = "/".join(_part(part) for part in resource.split("/"))
+    return shorten(resource)
+
+
+@lru_cache(maxsize=8192)
+def widen(protocol: str, resource: str) -> str:
+    """A generalised resource with short numbers replaced too.
+
+    >>> widen("mqtt", "home/3/temperature")
+    'home/{number}/temperature'
+    """
+    if protocol not in _SEGMENTED:
+        return resource
+    return "/".join("{number}" if _SHORT_NUMBER.fullmatch(part) else part for part in resource.split("/"))

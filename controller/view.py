@@ -1,0 +1,119 @@
+"""What the site looks like at one moment, for reading by other threads: page, API and commands.
+
+Immutable values only; they are made by Firewall.view(). The API's JSON is these fields.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from controller.events import AuditEntry, Decision
+from controller.model.relationship import DeviceId, Endpoint, Relationship, ServiceId, Treatment
+from controller.model.service import Device, Service
+
+
+@dataclass(frozen=True, slots=True)
+class RelationshipView:
+    """A relationship with what people need beside it. `packets` and `bytes` are the flows' counters."""
+
+    id: str
+    relationship: Relationship
+    sentence: str
+    treatment: Treatment
+    client_device: DeviceId
+    server_device: DeviceId
+    switches: tuple[int, ...]
+    packets: int = 0
+    bytes: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class RequestView:
+    """A card. `kind`: "access" or "admission". `risk`: "reads", "changes" or "opens"."""
+
+    id: str
+    kind: str
+    sentence: str
+    reason: str  # the violated property, e.g. "new operation"
+    explanation: str  # the same as a sentence
+    risk: str
+    client: str  # id of the asking service (or device)
+    server: str
+    relationships: tuple[str, ...]  # ids of RelationshipView
+    first_seen: float
+    last_seen: float
+    attempts: int
+    still_trying: bool
+
+
+@dataclass(frozen=True, slots=True)
+class DecisionView:
+    """A decision; `in_force` when every switch and the inspector carry it out.
+
+    `latency`: seconds from the decision to in force. `covers`: attempts allowed since.
+    """
+
+    decision: Decision
+    in_force: bool
+    latency: float | None = None
+    covers: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class LearningView:
+    """How far a service's learning phase is: 0 to 1, and when it ends at the latest."""
+
+    progress: float
+    ends_at_latest: float
+    quiet_since: float
+
+
+@dataclass(frozen=True, slots=True)
+class ServiceView:
+    service: Service
+    device: Device
+    learning: LearningView | None
+    relationships: int
+
+
+@dataclass(frozen=True, slots=True)
+class PairView:
+    """One treatment in force or asked for. `in_force`: the switches have confirmed it."""
+
+    client: DeviceId
+    server: DeviceId
+    endpoint: Endpoint
+    treatment: Treatment
+    in_force: bool
+    cookie: int
+    packets: int = 0
+    bytes: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class SwitchView:
+    switch: int
+    name: str
+    connected: bool
+    ports: Mapping[int, str] = field(hash=False)
+    flows: int = 0
+    links: tuple[tuple[int, int, int], ...] = ()  # (port, other switch, other port)
+    inspected: bool = False  # it has an inspection and a copy port
+
+
+@dataclass(frozen=True, slots=True)
+class SiteView:
+    """Everything, at `time`. `version` grows with each change."""
+
+    version: int
+    time: float
+    site: str
+    inspector: bool
+    devices: Mapping[DeviceId, Device] = field(hash=False)
+    services: Mapping[ServiceId, ServiceView] = field(hash=False)
+    relationships: Mapping[str, RelationshipView] = field(hash=False)
+    requests: tuple[RequestView, ...] = ()
+    decisions: tuple[DecisionView, ...] = ()
+    pairs: tuple[PairView, ...] = ()
+    switches: tuple[SwitchView, ...] = ()
+    log: tuple[AuditEntry, ...] = ()  # the newest, newest last
+    counters: Mapping[str, int] = field(default_factory=dict, hash=False)
