@@ -19,6 +19,7 @@ from controller.model.resource import generalise, widen
 from controller.model.service import MAIN
 
 GROUP = DeviceId("@group")  # broadcast and multicast, as one vertex
+NAMES_PER_ADDRESS = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +103,17 @@ def remote(address: str) -> DeviceId:
     return DeviceId(f"@{address}")
 
 
+def _wider_and_wider(access: Access) -> Iterator[Access]:
+    """The accesses under which something may have been decided that holds for this one too."""
+    yield access
+    protocol, resource = access.protocol, access.resource
+    if (widened := widen(protocol, resource)) != resource:
+        yield replace(access, resource=widened)
+    yield replace(access, resource=ANY)
+    yield Access(access.client, access.server, protocol, ANY, ANY)
+    yield Access(access.client, access.server, ANY, ANY, ANY)
+
+
 class VerdictTable:
     """Directory and grants; the same deltas in the same order give the same table anywhere."""
 
@@ -110,6 +122,7 @@ class VerdictTable:
         self._addresses: dict[str, SetAddress] = {}
         self._devices: dict[DeviceId, SetDevice] = {}
         self._services: dict[ServiceId, SetService] = {}
+        self._living_on: dict[DeviceId, dict[ServiceId, SetService]] = {}
         self._by_name: dict[tuple[DeviceId, str], ServiceId] = {}
         self._by_endpoint: dict[tuple[DeviceId, Endpoint], ServiceId] = {}
         self._grants: dict[Access, SetGrant] = {}
@@ -142,12 +155,17 @@ class VerdictTable:
                 assert_never(delta)
 
     def _set_service(self, row: SetService) -> None:
-        old = self._services.get(row.service)
+        old = self._services.pop(row.service, None)
         if old is not None:
-            self._by_name.pop((old.device, old.own_name), None)
+            self._living_on[old.device].pop(row.service)
+            # Another service may have taken the place meanwhile; then it stays there.
+            if self._by_name.get((old.device, old.own_name)) == row.service:
+                del self._by_name[old.device, old.own_name]
             for endpoint in old.endpoints:
-                self._by_endpoint.pop((old.device, endpoint), None)
-        self._services[row.service] = row
+                if self._by_endpoint.get((old.device, endpoint)) == row.service:
+                    del self._by_endpoint[old.device, endpoint]
+        self._services[row.service] = row  # last, so that a copy made by deltas() settles conflicts alike
+        self._living_on.setdefault(row.device, {})[row.service] = row
         self._by_name[row.device, row.own_name] = row.service
         for endpoint in row.endpoints:
             self._by_endpoint[row.device, endpoint] = row.service
@@ -222,15 +240,7 @@ class VerdictTable:
 
     def grant(self, access: Access, now: float) -> SetGrant | None:
         """What was learnt or decided on an access; the more specific wins."""
-        client, server, protocol = access.client, access.server, access.protocol
-        candidates = (
-            access,
-            replace(access, resource=widen(protocol, access.resource)),
-            replace(access, resource=ANY),
-            Access(client, server, protocol, ANY, ANY),
-            Access(client, server, ANY, ANY, ANY),
-        )
-        for candidate in candidates:
+        for candidate in _wider_and_wider(access):
             found = self._grants.get(candidate)
             if found is not None and (found.until is None or now < found.until):
                 return found
@@ -248,6 +258,8 @@ class VerdictTable:
 
     def judge(self, client: DeviceId, server: DeviceId, access: Access, now: float) -> Verdict:
         """May this access happen between services on these devices, and why (not)?"""
+        if client.startswith("@") and server.startswith("@"):
+            return Verdict(False, Reason.NEW_DEVICE)  # neither end is of the site, so nobody would say no
         for device in (client, server):
             place = self._devices.get(device)
             if place is None and not device.startswith("@"):
@@ -270,7 +282,9 @@ class VerdictTable:
             return Reason.NEW_OPERATION
         return Reason.NEW_RESOURCE
 
-    def judge_opening(self, client: DeviceId, server: DeviceId, endpoint: Endpoint, reveal_intent: bool) -> Verdict:
+    def judge_opening(
+        self, client: DeviceId, server: DeviceId, endpoint: Endpoint, reveal_intent: bool, now: float = 0.0
+    ) -> Verdict:
         """May a conversation be opened, so that its first request can be read?
 
         With `reveal_intent` a handshake to a service that is known may pass; without, only one that
@@ -279,7 +293,7 @@ class VerdictTable:
         access = Access(
             self.client_service(client, None), self.server_service(server, endpoint, None), ANY, ANY, ANY
         )
-        verdict = self.judge(client, server, access, 0.0)
+        verdict = self.judge(client, server, access, now)
         if verdict.allow or verdict.reason in (Reason.DENIED, Reason.QUARANTINED, Reason.NEW_DEVICE):
             return verdict
         if (server, endpoint) in self._by_endpoint and reveal_intent:
@@ -292,8 +306,23 @@ class VerdictTable:
         return any(
             self._partners[mine.service, theirs.service]
             or (mine.learning and self.knows_everything(theirs.service, server))
-            for mine in self._services.values()
-            if mine.device == client
-            for theirs in self._services.values()
-            if theirs.device == server
+            for mine in self._living_on.get(client, {}).values()
+            for theirs in self._living_on.get(server, {}).values()
         )
+
+    # Names outside
+
+    def named(self, address: str, name: str) -> SetAddress | None:
+        """The delta that adds a DNS name to an address outside; None when it changes nothing."""
+        if self.inside(address) or ip_address(address).is_multicast:
+            return None
+        device = DeviceId(f"@{slug(name.rstrip('.').lower())}")
+        row = self._addresses.get(address)
+        devices = row.devices if row is not None else ()
+        if device in devices or len(devices) >= NAMES_PER_ADDRESS:
+            return None
+        return SetAddress(address, (*devices, device))
+
+    def addresses_of(self, device: DeviceId) -> frozenset[str]:
+        """The addresses that only this device (name) has."""
+        return frozenset(a for a, row in self._addresses.items() if row.devices == (device,))

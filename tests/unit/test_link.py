@@ -103,7 +103,8 @@ def test_every_message_to_the_controller_arrives_as_it_was_sent() -> None:
 @given(st.lists(st.integers(1, 40), min_size=1, max_size=30))
 def test_messages_survive_being_cut_anywhere(cuts: list[int]) -> None:
     data = b"".join(link.to_controller(message) for message in EVENTS)
-    decoder, got = link.controller_decoder(), []
+    decoder = link.controller_decoder()
+    got: list[link.ToController] = []
     while data:
         size = cuts[len(got) % len(cuts)]
         decoder.feed(data[:size])
