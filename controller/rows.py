@@ -69,7 +69,8 @@ CREATE TABLE decision (
     earlier INTEGER NOT NULL           -- how many places the list has of which decision_before holds the filled
 ) STRICT;
 
--- A service that asks for the first time is not in `service` yet: hence no reference to it here.
+-- No references to services and decisions: what was learnt must be kept, too, while the decision that it
+-- is about waits for the switches.
 CREATE TABLE relationship (
     client TEXT NOT NULL,
     server TEXT NOT NULL,
@@ -85,7 +86,7 @@ CREATE TABLE relationship (
     last_seen REAL NOT NULL,
     allowed INTEGER NOT NULL,
     refused INTEGER NOT NULL,
-    decision INTEGER REFERENCES decision (id) DEFERRABLE INITIALLY DEFERRED,
+    decision INTEGER,
     until REAL,
     once INTEGER NOT NULL,
     PRIMARY KEY (client, server, protocol, operation, resource)

@@ -96,7 +96,7 @@ CREATE TABLE relationship (
     last_seen REAL NOT NULL,
     allowed INTEGER NOT NULL,
     refused INTEGER NOT NULL,
-    decision INTEGER REFERENCES decision (id) DEFERRABLE INITIALLY DEFERRED,
+    decision INTEGER,
     until REAL,
     once INTEGER NOT NULL,
     PRIMARY KEY (client, server, protocol, operation, resource)
