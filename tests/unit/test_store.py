@@ -376,7 +376,7 @@ def test_a_migration_that_fails_half_way_changes_nothing(path: Path) -> None:
 WRITER = """
 import sys
 from pathlib import Path
-from controller.events import AuditEntry, Record
+from controller.events import AuditEntry, Decision, Duration, Record, Scope
 from controller.store import Store
 
 store = Store(Path(sys.argv[1]))
