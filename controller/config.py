@@ -19,7 +19,6 @@ from pydantic import (
     model_validator,
 )
 
-
 M = TypeVar("M", bound=BaseModel)
 
 
@@ -181,7 +180,9 @@ class Config(_Section):
         known = {s.name for s in self.switches}
         for device in self.devices:
             if device.switch is not None and device.switch not in known:
-                raise ValueError(f"device {device.id} is on switch {device.switch}, which switches: does not list")
+                raise ValueError(
+                    f"device {device.id} is on switch {device.switch}, which switches: does not list"
+                )
         ids = {d.id for d in self.devices}
         for pair in self.watch:
             for end in (pair.client, pair.server):
@@ -237,7 +238,9 @@ def load(model: type[M], text: str, name: str) -> M:
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         line = mark.line + 1 if mark else 1
-        raise ConfigError(f"{name}, line {line}: not YAML: {getattr(error, 'problem', None) or error}") from None
+        raise ConfigError(
+            f"{name}, line {line}: not YAML: {getattr(error, 'problem', None) or error}"
+        ) from None
     if data is None:
         data = {}
     if not isinstance(data, dict):

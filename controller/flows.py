@@ -8,6 +8,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import IntEnum
 from hashlib import blake2b
+from ipaddress import ip_address, ip_network
+from typing import assert_never
 
 
 class Table(IntEnum):
@@ -159,3 +161,128 @@ def difference(installed: Iterable[Flow], wanted: Iterable[Flow]) -> Change:
         delete=tuple(flow for key, flow in before.items() if key not in after),
         add=tuple(flow for key, flow in after.items() if before.get(key) != flow),
     )
+
+
+# ------------------------------------------------------------------ what a switch would do
+
+
+@dataclass(frozen=True, slots=True)
+class Packet:
+    """The header fields of one frame, as a switch reads them; None where a frame has no such field.
+
+    `answer`: connection tracking would call it an answer of an established conversation.
+    """
+
+    in_port: int
+    eth_src: str
+    eth_dst: str
+    eth_type: int
+    tagged: bool = False
+    ip_proto: int | None = None
+    ip_src: str | None = None
+    ip_dst: str | None = None
+    src_port: int | None = None
+    dst_port: int | None = None
+    icmp_type: int | None = None
+    nd_target: str | None = None
+    tcp_flags: int | None = None
+    answer: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Fate:
+    """What became of a packet: the ports it left by, in order, and the flows that it met."""
+
+    ports: tuple[int, ...]
+    flows: tuple[Flow, ...]
+    committed: bool = False
+
+
+_MISS = 64  # more flows than any way through five tables has: a loop
+
+
+def _inside(address: str | None, wanted: str) -> bool:
+    if address is None:
+        return False
+    if "/" not in wanted:
+        return ip_address(address) == ip_address(wanted)
+    return ip_address(address) in ip_network(wanted)
+
+
+def _meets(match: Match, packet: Packet, registers: Mapping[int, int], tracked: bool) -> bool:
+    for field in (
+        "in_port",
+        "eth_src",
+        "eth_dst",
+        "eth_type",
+        "ip_proto",
+        "src_port",
+        "dst_port",
+        "icmp_type",
+    ):
+        wanted = getattr(match, field)
+        if wanted is not None and getattr(packet, field) != wanted:
+            return False
+    if match.vlan is not None and packet.tagged != match.vlan:
+        return False
+    if match.eth_dst_group and not int(packet.eth_dst[:2], 16) & 1:
+        return False
+    for have, want in (
+        (packet.ip_src, match.ip_src),
+        (packet.ip_dst, match.ip_dst),
+        (packet.nd_target, match.nd_target),
+    ):
+        if want is not None and not _inside(have, want):
+            return False
+    if match.tcp_flags is not None:
+        value, mask = match.tcp_flags
+        if packet.tcp_flags is None or packet.tcp_flags & mask != value:
+            return False
+    for register, number in ((SOURCE_REGISTER, match.source), (DESTINATION_REGISTER, match.destination)):
+        if number is not None and registers.get(register, 0) != number:
+            return False
+    if match.tracked is None:
+        return True
+    return (tracked and packet.answer) if match.tracked else not tracked
+
+
+def lookup(flows: Iterable[Flow], packet: Packet) -> Fate:
+    """The way of a packet through the tables, as OpenFlow 1.3.5 section 5 has it.
+
+    A frame never leaves by the port that it came in by (section 5.8.1 of the specification: that
+    needs IN_PORT).
+    """
+    by_table: dict[Table, list[Flow]] = {table: [] for table in Table}
+    for flow in flows:
+        by_table[flow.table].append(flow)
+    for ordered in by_table.values():
+        ordered.sort(key=lambda flow: -flow.priority)
+    registers: dict[int, int] = {}
+    ports: list[int] = []
+    met: list[Flow] = []
+    tracked = committed = False
+    table: Table | None = Table.ADMISSION
+    while table is not None:
+        hit = next((f for f in by_table[table] if _meets(f.match, packet, registers, tracked)), None)
+        table = None
+        if hit is None:
+            break
+        met.append(hit)
+        if len(met) > _MISS:
+            raise ValueError("these flows send a packet round in a circle")
+        for action in hit.actions:
+            match action:
+                case Output(port):
+                    if port != packet.in_port:
+                        ports.append(port)
+                case SetRegister(register, value):
+                    registers[register] = value
+                case Commit():
+                    committed = True
+                case Track(target):
+                    tracked, table = True, target
+                case Goto(target):
+                    table = target
+                case _:
+                    assert_never(action)
+    return Fate(tuple(ports), tuple(met), committed)

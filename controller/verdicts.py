@@ -5,7 +5,7 @@ both judge with the code in this file. Knows nothing of frames, sockets, flows o
 """
 
 import re
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from functools import lru_cache
@@ -124,7 +124,7 @@ class VerdictTable:
         self._services: dict[ServiceId, SetService] = {}
         self._living_on: dict[DeviceId, dict[ServiceId, SetService]] = {}
         self._by_name: dict[tuple[DeviceId, str], ServiceId] = {}
-        self._by_endpoint: dict[tuple[DeviceId, Endpoint], ServiceId] = {}
+        self._listening: defaultdict[tuple[DeviceId, Endpoint], set[ServiceId]] = defaultdict(set)
         self._grants: dict[Access, SetGrant] = {}
         self._partners: Counter[tuple[ServiceId, ServiceId]] = Counter()
         self._operations: Counter[tuple[ServiceId, ServiceId, str, str]] = Counter()
@@ -162,13 +162,12 @@ class VerdictTable:
             if self._by_name.get((old.device, old.own_name)) == row.service:
                 del self._by_name[old.device, old.own_name]
             for endpoint in old.endpoints:
-                if self._by_endpoint.get((old.device, endpoint)) == row.service:
-                    del self._by_endpoint[old.device, endpoint]
+                self._listening[old.device, endpoint].discard(row.service)
         self._services[row.service] = row  # last, so that a copy made by deltas() settles conflicts alike
         self._living_on.setdefault(row.device, {})[row.service] = row
         self._by_name[row.device, row.own_name] = row.service
         for endpoint in row.endpoints:
-            self._by_endpoint[row.device, endpoint] = row.service
+            self._listening[row.device, endpoint].add(row.service)
 
     def _set_grant(self, row: SetGrant) -> None:
         access = row.access
@@ -208,7 +207,11 @@ class VerdictTable:
         """
         row = self._addresses.get(address)
         if row is not None:
-            if named is not None and len(row.devices) > 1 and (choice := DeviceId(f"@{named}")) in row.devices:
+            if (
+                named is not None
+                and len(row.devices) > 1
+                and (choice := DeviceId(f"@{named}")) in row.devices
+            ):
                 return choice
             return row.devices[0]
         ip = ip_address(address)
@@ -222,8 +225,6 @@ class VerdictTable:
 
     def server_service(self, device: DeviceId, endpoint: Endpoint, service: str | None) -> ServiceId:
         own_name = slug(service) if service else str(endpoint)
-        if service is None and (known := self._by_endpoint.get((device, endpoint))) is not None:
-            return known
         return self._by_name.get((device, own_name)) or ServiceId(f"{device}/{own_name}")
 
     def access(self, client: DeviceId, server: DeviceId, endpoint: Endpoint, message: Message) -> Access:
@@ -296,18 +297,19 @@ class VerdictTable:
         verdict = self.judge(client, server, access, now)
         if verdict.allow or verdict.reason in (Reason.DENIED, Reason.QUARANTINED, Reason.NEW_DEVICE):
             return verdict
-        if (server, endpoint) in self._by_endpoint and reveal_intent:
+        if reveal_intent and self._listening.get((server, endpoint)):
             return Verdict(True, Reason.KNOWN)
         if self._may_ever(client, server, endpoint):
             return Verdict(True, Reason.KNOWN)
         return verdict
 
     def _may_ever(self, client: DeviceId, server: DeviceId, endpoint: Endpoint) -> bool:
+        """Whether some service on one device may do something with one on the other."""
+        theirs = {*self._living_on.get(server, ()), self.server_service(server, endpoint, None)}
         return any(
-            self._partners[mine.service, theirs.service]
-            or (mine.learning and self.knows_everything(theirs.service, server))
+            self._partners[mine.service, their] or (mine.learning and self.knows_everything(their, server))
             for mine in self._living_on.get(client, {}).values()
-            for theirs in self._living_on.get(server, {}).values()
+            for their in theirs
         )
 
     # Names outside

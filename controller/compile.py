@@ -1,0 +1,409 @@
+"""The compiler: from what the site allows to the flows of one switch.
+
+Each function compiles one origin (a binding, a device, a role, a pair), named by the string that its
+cookies are made of, so that a change of the model compiles and touches its own flows only. Knows
+nothing of OpenFlow messages, of requests or of time.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass, replace
+from ipaddress import ip_network
+
+from controller.flows import (
+    CONTROLLER_PORT,
+    DESTINATION_REGISTER,
+    GROUP_NUMBER,
+    SOURCE_REGISTER,
+    Action,
+    Commit,
+    Flow,
+    Goto,
+    Match,
+    Output,
+    Priority,
+    SetRegister,
+    Table,
+    Track,
+    cookie_of,
+)
+from controller.model.relationship import DeviceId, Endpoint, Treatment
+from controller.model.service import Admission, Device, Place
+
+IPV4, ARP, IPV6, LLDP = 0x0800, 0x0806, 0x86DD, 0x88CC
+ICMP, IGMP, TCP, UDP, ICMPV6 = 1, 2, 6, 17, 58
+ACK = (0x10, 0x10)
+ROUTER_SOLICITATION, ROUTER_ADVERTISEMENT, NEIGHBOUR_SOLICITATION, NEIGHBOUR_ADVERTISEMENT, REDIRECT = range(
+    133, 138
+)
+MLD = (131, 132, 143)
+
+# Discovery on the site: (family, protocol's port, group address). Templated, not learnt (RFC 6762,
+# RFC 4795, UPnP Device Architecture 2.0 section 1).
+DISCOVERY = (
+    (IPV4, 5353, "224.0.0.251"),
+    (IPV6, 5353, "ff02::fb"),
+    (IPV4, 5355, "224.0.0.252"),
+    (IPV6, 5355, "ff02::1:3"),
+    (IPV4, 1900, "239.255.255.250"),
+    (IPV6, 1900, "ff02::c"),
+)
+SERVER_ROLES = {"dns": (53, (TCP, UDP)), "ntp": (123, (UDP,)), "dhcp": (67, (UDP,))}
+
+FORWARD = Goto(Table.FORWARDING)
+
+
+@dataclass(frozen=True, slots=True)
+class SwitchPorts:
+    """The ports of one switch by what they are for; `flood`: where broadcasts go out."""
+
+    switch: int
+    inspection: int | None = None
+    copy: int | None = None
+    trunks: frozenset[int] = frozenset()
+    flood: frozenset[int] = frozenset()
+
+    @property
+    def inspect(self) -> tuple[Action, ...]:
+        """What happens to a frame that must be judged; without an inspection port it is dropped."""
+        return () if self.inspection is None else (Output(self.inspection),)
+
+    @property
+    def mirror(self) -> tuple[Action, ...]:
+        """A copy for the inspector, as far as there is a copy port."""
+        return () if self.copy is None else (Output(self.copy),)
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Pair:
+    """A client device, a server device, and where the server listens."""
+
+    client: DeviceId
+    server: DeviceId
+    endpoint: Endpoint
+
+    @property
+    def origin(self) -> str:
+        return f"pair {self.client} {self.server} {self.endpoint}"
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """What one switch has to carry out.
+
+    `towards`: the port of this switch that leads to a device, for devices that can be reached.
+    `attached`: the devices whose frames enter here; what is outside enters where `router` does.
+    `networks`: the addresses inside, as CIDR. The mappings may be live ones of the owner.
+    """
+
+    ports: SwitchPorts
+    devices: Mapping[DeviceId, Device]
+    towards: Mapping[DeviceId, int]
+    attached: AbstractSet[DeviceId]
+    pairs: Mapping[Pair, Treatment]
+    networks: tuple[str, ...] = ()
+    router: DeviceId | None = None
+
+
+def compile_flows(policy: Policy) -> dict[str, tuple[Flow, ...]]:
+    """All flows of a switch by origin. Linear in devices, addresses and pairs."""
+    flows = {"switch": compile_switch(policy.ports)}
+    for device in policy.devices.values():
+        flows[f"device {device.id}"] = compile_device(policy, device)
+        if device.place is Place.SITE:
+            flows[f"binding {device.id}"] = compile_binding(policy, device)
+            flows[f"role {device.id}"] = compile_role(policy, device)
+    for pair, chosen in policy.pairs.items():
+        flows[pair.origin] = compile_pair(policy, pair, chosen)
+    return flows
+
+
+def _named(origin: str, flows: Iterable[Flow]) -> tuple[Flow, ...]:
+    cookie = cookie_of(origin)
+    return tuple(replace(flow, cookie=cookie) for flow in flows)
+
+
+def _flow(table: Table, priority: int, match: Match, *actions: Action) -> Flow:
+    return Flow(table, priority, match, actions, 0)
+
+
+def family(address: str) -> int:
+    return IPV6 if ":" in address else IPV4
+
+
+# ------------------------------------------------------------------ the switch itself
+
+
+def compile_switch(ports: SwitchPorts) -> tuple[Flow, ...]:
+    """Defaults of the five tables, trunks, the way back from inspection, and the guards."""
+    return _named("switch", _switch(ports))
+
+
+def _switch(ports: SwitchPorts) -> Iterator[Flow]:
+    admission, verdict = Table.ADMISSION, Table.VERDICT
+    to_controller = Output(CONTROLLER_PORT)
+    yield _flow(admission, Priority.DEFAULT, Match())
+    for eth_type in (ARP, IPV4, IPV6):  # an unknown source: the controller learns where it is
+        yield _flow(admission, Priority.CLASS, Match(eth_type=eth_type, vlan=False), to_controller)
+    yield _flow(admission, Priority.GUARD, Match(eth_type=LLDP), to_controller)
+    judged = [] if ports.inspection is None else [ports.inspection]
+    for port in (*judged, *sorted(ports.trunks)):
+        yield _flow(admission, Priority.CONNECTION, Match(in_port=port), FORWARD)
+        for eth_type, protocol in ((IPV4, UDP), (IPV6, UDP), (IPV4, ICMP), (IPV6, ICMPV6)):
+            match = Match(in_port=port, eth_type=eth_type, ip_proto=protocol)
+            yield _flow(admission, Priority.CONNECTION + 1, match, Commit(), FORWARD)
+        yield _flow(admission, Priority.CONNECTION + 2, Match(in_port=port, eth_type=LLDP), to_controller)
+    if ports.copy is not None:
+        yield _flow(admission, Priority.QUARANTINE, Match(in_port=ports.copy))
+    # Who may be a DHCP server or a router is a role, never learnt.
+    for eth_type, source, destination in ((IPV4, 67, 68), (IPV6, 547, 546)):
+        match = Match(eth_type=eth_type, ip_proto=UDP, src_port=source, dst_port=destination)
+        yield _flow(admission, Priority.GUARD, match)
+    for icmp_type in (ROUTER_ADVERTISEMENT, REDIRECT):
+        yield _flow(admission, Priority.GUARD, Match(eth_type=IPV6, ip_proto=ICMPV6, icmp_type=icmp_type))
+
+    yield _flow(Table.SOURCE, Priority.DEFAULT, Match(), Goto(Table.DESTINATION))
+    yield _flow(Table.DESTINATION, Priority.DEFAULT, Match(), Goto(verdict))
+    group = SetRegister(DESTINATION_REGISTER, GROUP_NUMBER)
+    yield _flow(Table.DESTINATION, Priority.CLASS, Match(eth_dst_group=True), group, Goto(verdict))
+
+    yield _flow(verdict, Priority.DEFAULT, Match(), *ports.inspect)
+    for eth_type, port, address in DISCOVERY:
+        match = Match(
+            eth_type=eth_type, ip_proto=UDP, ip_dst=address, dst_port=port, destination=GROUP_NUMBER
+        )
+        yield _flow(verdict, Priority.TEMPLATE, match, *ports.mirror, FORWARD)
+    yield _flow(
+        verdict, Priority.TEMPLATE, Match(eth_type=IPV4, ip_proto=IGMP, destination=GROUP_NUMBER), FORWARD
+    )
+
+    yield _flow(Table.FORWARDING, Priority.DEFAULT, Match())
+    everywhere = tuple(Output(port) for port in sorted(ports.flood))
+    yield _flow(Table.FORWARDING, Priority.CLASS, Match(eth_dst_group=True), *everywhere)
+
+
+# ------------------------------------------------------------------ devices
+
+
+def compile_binding(policy: Policy, device: Device) -> tuple[Flow, ...]:
+    """What a device may send: frames from its own port, MAC address and addresses only."""
+    if device.id not in policy.attached or device.mac is None or device.binding is None:
+        return ()
+    return _named(f"binding {device.id}", _binding(policy, device))
+
+
+def _binding(policy: Policy, device: Device) -> Iterator[Flow]:
+    assert device.binding is not None
+    admission, ports = Table.ADMISSION, policy.ports
+    mine = Match(in_port=device.binding.port, vlan=False, eth_src=device.mac)
+    if device.admission is Admission.BLOCKED:
+        yield _flow(admission, Priority.QUARANTINE, Match(eth_src=device.mac))
+        return
+    if device.admission is Admission.NEW:  # waits for the site manager; only its name is of interest
+        yield _flow(admission, Priority.HOST, mine)
+        asks = replace(mine, eth_type=IPV4, ip_proto=UDP, src_port=68, dst_port=67)
+        yield _flow(admission, Priority.TEMPLATE, asks, Output(CONTROLLER_PORT))
+        yield _flow(admission, Priority.TEMPLATE, replace(mine, eth_type=ARP), Output(CONTROLLER_PORT))
+        return
+
+    leases = ((IPV4, 68, 67, "255.255.255.255"), (IPV6, 546, 547, "ff02::1:2"))
+    for eth_type, source, destination, everyone in leases:
+        match = replace(mine, eth_type=eth_type, ip_proto=UDP, src_port=source, dst_port=destination,
+                        ip_dst=everyone)  # fmt: skip
+        yield _flow(admission, Priority.TEMPLATE, match, *ports.mirror, FORWARD)
+    yield _flow(admission, Priority.TEMPLATE, replace(mine, eth_type=ARP, ip_src="0.0.0.0"), FORWARD)
+    unnamed = replace(mine, eth_type=IPV6, ip_src="::", ip_proto=ICMPV6)
+    for icmp_type in (NEIGHBOUR_SOLICITATION, ROUTER_SOLICITATION, *MLD):
+        yield _flow(admission, Priority.TEMPLATE, replace(unnamed, icmp_type=icmp_type), FORWARD)
+    number = SetRegister(SOURCE_REGISTER, device.number)
+    for address in sorted(device.addresses):
+        eth_type = family(address)
+        sent = replace(mine, eth_type=eth_type, ip_src=address)
+        yield _flow(admission, Priority.HOST, sent, Goto(Table.SOURCE))
+        yield _flow(Table.SOURCE, Priority.HOST, Match(eth_src=device.mac, eth_type=eth_type, ip_src=address),
+                    number, Goto(Table.DESTINATION))  # fmt: skip
+        if eth_type == IPV4:
+            yield _flow(admission, Priority.TEMPLATE, replace(mine, eth_type=ARP, ip_src=address), FORWARD)
+            continue
+        for icmp_type in (NEIGHBOUR_SOLICITATION, ROUTER_SOLICITATION, *MLD):
+            match = replace(sent, ip_proto=ICMPV6, icmp_type=icmp_type)
+            yield _flow(admission, Priority.TEMPLATE, match, FORWARD)
+        for target in sorted(a for a in device.addresses if family(a) == IPV6):
+            match = replace(sent, ip_proto=ICMPV6, icmp_type=NEIGHBOUR_ADVERTISEMENT, nd_target=target)
+            yield _flow(admission, Priority.TEMPLATE, match, FORWARD)
+    if "router" in device.roles:
+        for network in policy.networks:  # it may bring addresses from outside, never from inside
+            eth_type = IPV6 if ip_network(network).version == 6 else IPV4
+            inside = replace(mine, eth_type=eth_type, ip_src=network)
+            yield _flow(admission, Priority.HOST - 10, inside, Output(CONTROLLER_PORT))
+        for eth_type in (IPV4, IPV6):
+            yield _flow(admission, Priority.HOST - 20, replace(mine, eth_type=eth_type), Goto(Table.SOURCE))
+
+
+def compile_device(policy: Policy, device: Device) -> tuple[Flow, ...]:
+    """How a device is recognised as a destination, and where it is."""
+    return _named(f"device {device.id}", _device(policy, device))
+
+
+def _device(policy: Policy, device: Device) -> Iterator[Flow]:
+    if device.admission is not Admission.ADMITTED or device.place is Place.GROUP:
+        return
+    meant = SetRegister(DESTINATION_REGISTER, device.number)
+    mac = device.mac
+    if device.place is Place.REMOTE:
+        router = policy.devices.get(policy.router) if policy.router else None
+        if router is None or router.mac is None:
+            return
+        mac = router.mac
+        if router.id in policy.attached:
+            number = SetRegister(SOURCE_REGISTER, device.number)
+            for address in sorted(device.addresses):
+                match = Match(eth_src=mac, eth_type=family(address), ip_src=address)
+                yield _flow(Table.SOURCE, Priority.HOST, match, number, Goto(Table.DESTINATION))
+    for address in sorted(device.addresses):
+        match = Match(eth_dst=mac, eth_type=family(address), ip_dst=address)
+        yield _flow(Table.DESTINATION, Priority.HOST, match, meant, Goto(Table.VERDICT))
+    port = policy.towards.get(device.id)
+    if device.place is Place.SITE and port is not None:
+        yield _flow(Table.FORWARDING, Priority.HOST, Match(eth_dst=device.mac), Output(port))
+
+
+def compile_role(policy: Policy, device: Device) -> tuple[Flow, ...]:
+    """What an infrastructure server may do beyond others, and how it is reached by all."""
+    if not device.roles or device.admission is not Admission.ADMITTED:
+        return ()
+    return _named(f"role {device.id}", _role(policy, device))
+
+
+def _role(policy: Policy, device: Device) -> Iterator[Flow]:
+    mirror = policy.ports.mirror
+    if device.id in policy.attached and device.binding is not None:
+        mine = Match(in_port=device.binding.port, vlan=False, eth_src=device.mac)
+        above = Priority.GUARD + 10
+        if "dhcp" in device.roles:
+            for address in sorted(device.addresses):
+                eth_type = family(address)
+                source, destination = (67, 68) if eth_type == IPV4 else (547, 546)
+                match = replace(mine, eth_type=eth_type, ip_src=address, ip_proto=UDP,
+                                src_port=source, dst_port=destination)  # fmt: skip
+                yield _flow(Table.ADMISSION, above, match, *mirror, FORWARD)
+        if "router" in device.roles:
+            for address in sorted(a for a in device.addresses if family(a) == IPV6):
+                for icmp_type in (ROUTER_ADVERTISEMENT, REDIRECT):
+                    match = replace(mine, eth_type=IPV6, ip_src=address, ip_proto=ICMPV6, icmp_type=icmp_type)
+                    yield _flow(Table.ADMISSION, above, match, FORWARD)
+    for role, (port, protocols) in SERVER_ROLES.items():
+        if role not in device.roles:
+            continue
+        for eth_type in sorted({family(address) for address in device.addresses}):
+            for protocol in protocols:
+                asked = Match(eth_type=eth_type, ip_proto=protocol, destination=device.number, dst_port=port)
+                told = Match(eth_type=eth_type, ip_proto=protocol, source=device.number, src_port=port)
+                yield from _conversation(
+                    asked, told, (*mirror, FORWARD), (*mirror, FORWARD), Priority.TEMPLATE
+                )
+
+
+# ------------------------------------------------------------------ pairs
+
+
+def _conversation(
+    asked: Match, told: Match, request: tuple[Action, ...], answer: tuple[Action, ...], priority: int
+) -> Iterator[Flow]:
+    """A request flow, and answers to what was asked only: by ACK for TCP, else by conntrack."""
+    verdict = Table.VERDICT
+    if asked.ip_proto == TCP:
+        yield _flow(verdict, priority, asked, *request)
+        yield _flow(verdict, priority + 10, replace(told, tcp_flags=ACK), *answer)
+        return
+    commit = (Commit(),) if FORWARD in request else ()
+    yield _flow(verdict, priority, asked, *commit, *request)
+    yield _flow(verdict, priority + 10, replace(told, tracked=False), Track(verdict))
+    yield _flow(verdict, priority + 10, replace(told, tracked=True), *answer)
+
+
+def compile_pair(policy: Policy, pair: Pair, chosen: Treatment) -> tuple[Flow, ...]:
+    """One treatment: the client's requests, and the server's answers, IPv4 and IPv6."""
+    client, server = policy.devices.get(pair.client), policy.devices.get(pair.server)
+    if client is None or server is None:
+        return ()
+    if pair.client not in policy.attached and pair.server not in policy.attached:
+        return ()
+    return _named(pair.origin, _pair(policy, client, server, pair.endpoint, chosen))
+
+
+def _pair(
+    policy: Policy, client: Device, server: Device, endpoint: Endpoint, chosen: Treatment
+) -> Iterator[Flow]:
+    ports = policy.ports
+    match chosen:
+        case Treatment.DROP:
+            request: tuple[Action, ...] = ()
+        case Treatment.INSPECT:
+            request = ports.inspect
+        case Treatment.WATCH:
+            request = (*ports.mirror, FORWARD)
+        case Treatment.FORWARD:
+            request = (FORWARD,)
+    group = server.place is Place.GROUP
+    both = {family(a) for a in client.addresses}
+    if not group:
+        both &= {family(a) for a in server.addresses}
+    for eth_type in sorted(both):
+        asked = Match(
+            eth_type=eth_type, source=client.number, destination=GROUP_NUMBER if group else server.number
+        )
+        told = Match(eth_type=eth_type, source=server.number, destination=client.number)
+        if endpoint.transport == "icmp":
+            echo, reply = (8, 0) if eth_type == IPV4 else (128, 129)
+            protocol = ICMP if eth_type == IPV4 else ICMPV6
+            asked = replace(asked, ip_proto=protocol, icmp_type=echo)
+            told = replace(told, ip_proto=protocol, icmp_type=reply)
+        else:
+            protocol = TCP if endpoint.transport == "tcp" else UDP
+            asked = replace(asked, ip_proto=protocol, dst_port=endpoint.port)
+            told = replace(told, ip_proto=protocol, src_port=endpoint.port)
+        if chosen is Treatment.DROP or group:
+            yield _flow(Table.VERDICT, Priority.PAIR, asked, *request)
+            continue
+        yield from _conversation(asked, told, request, (FORWARD,), Priority.PAIR)
+
+
+# ------------------------------------------------------------------ one connection, for a short time
+
+
+def compile_connection(
+    client: Device, server: Device, addresses: tuple[str, str], ports: tuple[int, int], idle: int
+) -> Flow:
+    """The rest of one TCP connection at line rate (client to server; answers have their flow)."""
+    match = Match(
+        eth_type=family(addresses[0]),
+        ip_proto=TCP,
+        source=client.number,
+        destination=server.number,
+        ip_src=addresses[0],
+        ip_dst=addresses[1],
+        src_port=ports[0],
+        dst_port=ports[1],
+        tcp_flags=ACK,
+    )
+    origin = f"connection {addresses[0]} {ports[0]} {addresses[1]} {ports[1]}"
+    return Flow(Table.VERDICT, Priority.CONNECTION, match, (FORWARD,), cookie_of(origin), idle_timeout=idle)
+
+
+def compile_refusal(
+    client: Device, server: Device, endpoint: Endpoint, eth_type: int, seconds: int
+) -> Flow | None:
+    """Repeats of what was denied are dropped in the switch for a while."""
+    if endpoint.transport not in ("tcp", "udp"):
+        return None
+    destination = GROUP_NUMBER if server.place is Place.GROUP else server.number
+    match = Match(
+        eth_type=eth_type,
+        ip_proto=TCP if endpoint.transport == "tcp" else UDP,
+        source=client.number,
+        destination=destination,
+        dst_port=endpoint.port,
+    )
+    origin = f"refusal {client.id} {server.id} {endpoint}"
+    return Flow(Table.VERDICT, Priority.CONNECTION - 10, match, (), cookie_of(origin), hard_timeout=seconds)

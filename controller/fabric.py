@@ -1,0 +1,178 @@
+"""Switches, their ports, and the links between them: what is an edge port, what is a trunk.
+
+Knows nothing of devices' addresses, services or flows. LLDP frames are signed, so that no device
+can make its port a trunk (IEEE 802.1AB has no such protection).
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from controller.compile import SwitchPorts
+from controller.dpi import lldp
+from controller.events import PortInfo, SendFrame
+from controller.topology import Link, Topology
+
+INSPECTION_SUFFIX = "-gwi"
+COPY_SUFFIX = "-gwc"
+LLDP_EVERY = 1.0  # seconds between the rounds
+LINK_LOST_AFTER = 3.5  # seconds without LLDP
+EDGE_AFTER = 1.2  # seconds that a port is up before a silent one counts as an edge port
+LOCAL_PORT = 0xFFFFFFFE
+
+
+@dataclass(slots=True)
+class _Switch:
+    connected: bool = False
+    ports: dict[int, PortInfo] = field(default_factory=dict)
+    up_since: dict[int, float] = field(default_factory=dict)
+
+
+class Fabric:
+    """The network of switches at this moment."""
+
+    def __init__(self, secret: bytes) -> None:
+        self._secret = secret
+        self._switches: dict[int, _Switch] = {}
+        self._seen: dict[Link, float] = {}
+        self._edges: frozenset[tuple[int, int]] = frozenset()
+        self._next_round = 0.0
+        self.topology = Topology()
+
+    def __contains__(self, switch: int) -> bool:
+        return self.connected(switch)
+
+    @property
+    def switches(self) -> tuple[int, ...]:
+        return tuple(self._switches)
+
+    def connected(self, switch: int) -> bool:
+        return switch in self._switches and self._switches[switch].connected
+
+    def ports(self, switch: int) -> dict[int, PortInfo]:
+        return self._switches[switch].ports
+
+    def port_is_up(self, switch: int, port: int) -> bool:
+        known = self._switches.get(switch)
+        return known is not None and port in known.ports and known.ports[port].up
+
+    def port_named(self, switch: int, name: str) -> int | None:
+        known = self._switches.get(switch)
+        return next((p.number for p in known.ports.values() if p.name == name), None) if known else None
+
+    def _special(self, switch: int, suffix: str) -> int | None:
+        ports = self._switches[switch].ports.values()
+        return next((p.number for p in ports if p.name.endswith(suffix)), None)
+
+    def interfaces(self) -> tuple[tuple[int, str, str], ...]:
+        """(switch, inspection interface, copy interface) on the inspector's side."""
+        found = []
+        for switch, known in self._switches.items():
+            names = [p.name for p in known.ports.values()]
+            inspect = next((n for n in names if n.endswith(INSPECTION_SUFFIX)), None)
+            copy = next((n for n in names if n.endswith(COPY_SUFFIX)), None)
+            if inspect and copy:
+                found.append((switch, f"{inspect}0", f"{copy}0"))
+        return tuple(found)
+
+    def is_edge(self, switch: int, port: int) -> bool:
+        """Whether devices may be attached at this port."""
+        return (switch, port) in self._edges
+
+    def layout(self, switch: int) -> SwitchPorts:
+        """The ports of a switch by what they are for."""
+        trunks = frozenset(port for at, port in self.topology.trunks if at == switch)
+        edges = frozenset(port for at, port in self._edges if at == switch)
+        return SwitchPorts(
+            switch=switch,
+            inspection=self._special(switch, INSPECTION_SUFFIX),
+            copy=self._special(switch, COPY_SUFFIX),
+            trunks=trunks,
+            flood=edges | self.topology.tree_ports(switch),
+        )
+
+    def links_of(self, switch: int) -> tuple[tuple[int, int, int], ...]:
+        """(port, other switch, its port) of every cable of a switch."""
+        found = []
+        for link in sorted(self.topology.links):
+            for (at, port), (other, other_port) in (link.ends(), link.ends()[::-1]):
+                if at == switch:
+                    found.append((port, other, other_port))
+        return tuple(found)
+
+    # What happens; each returns whether the layout of the network has changed.
+
+    def switch_up(self, switch: int, ports: tuple[PortInfo, ...], now: float) -> bool:
+        known = self._switches.setdefault(switch, _Switch())
+        known.connected = True
+        known.ports = {p.number: p for p in ports if p.number != LOCAL_PORT}
+        known.up_since = {p.number: known.up_since.get(p.number, now) for p in ports if p.up}
+        self._next_round = now
+        self._rebuild(now)
+        return True
+
+    def switch_down(self, switch: int) -> None:
+        """The connection is gone; the switch itself may go on by its flows."""
+        if switch in self._switches:
+            self._switches[switch].connected = False
+
+    def port_changed(self, switch: int, port: PortInfo, gone: bool, now: float) -> bool:
+        known = self._switches.get(switch)
+        if known is None or port.number == LOCAL_PORT:
+            return False
+        if gone:
+            known.ports.pop(port.number, None)
+        else:
+            known.ports[port.number] = port
+        if gone or not port.up:
+            known.up_since.pop(port.number, None)
+            for link in [link for link in self._seen if (switch, port.number) in link.ends()]:
+                del self._seen[link]
+        else:
+            known.up_since.setdefault(port.number, now)
+            self._next_round = now
+        return self._rebuild(now)
+
+    def lldp_seen(self, switch: int, port: int, frame: bytes, now: float) -> bool:
+        """An LLDP frame came in; one that is not ours, or not signed by us, says nothing."""
+        origin = lldp.decode(frame, self._secret)
+        if origin is None or origin[0] not in self._switches or origin == (switch, port):
+            return False
+        self._seen[Link.between(*origin, switch, port)] = now
+        return self._rebuild(now)
+
+    def tick(self, now: float) -> tuple[bool, tuple[SendFrame, ...]]:
+        """(whether the layout has changed, LLDP frames that are due)."""
+        frames: tuple[SendFrame, ...] = ()
+        if now >= self._next_round:
+            self._next_round = now + LLDP_EVERY
+            frames = tuple(self._lldp_frames())
+        for link, seen in list(self._seen.items()):
+            if now - seen > LINK_LOST_AFTER and all(self.connected(at) for at, _ in link.ends()):
+                del self._seen[link]
+        return self._rebuild(now), frames
+
+    def _lldp_frames(self) -> Iterator[SendFrame]:
+        for switch, known in self._switches.items():
+            if known.connected:
+                for port in known.ports.values():
+                    if port.up and not port.name.endswith((INSPECTION_SUFFIX, COPY_SUFFIX)):
+                        yield SendFrame(switch, lldp.encode(switch, port.number, self._secret), port.number)
+
+    def _rebuild(self, now: float) -> bool:
+        changed = False
+        if frozenset(self._seen) != self.topology.links or len(self._switches) != len(self.topology.switches):
+            self.topology = Topology(self._switches, self._seen)
+            changed = True
+        edges = frozenset(
+            (switch, number)
+            for switch, known in self._switches.items()
+            for number, since in known.up_since.items()
+            if now - since >= EDGE_AFTER
+            and (switch, number) not in self.topology.trunks
+            and number in known.ports
+            and not known.ports[number].name.endswith((INSPECTION_SUFFIX, COPY_SUFFIX))
+        )
+        if edges != self._edges:
+            self._edges = edges
+            changed = True
+        return changed

@@ -1,0 +1,449 @@
+"""The firewall: events in, effects out. This is the whole behaviour of Graphwall, without any I/O.
+
+`handle` decides; the shell (app.py) carries the effects out, strictly in order, and feeds back what
+came of them. Time is a parameter. Knows nothing of sockets, threads, files or clocks.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import assert_never
+
+from controller.compile import Pair, Policy, compile_connection, compile_refusal, family
+from controller.config import Config
+from controller.decisions import Before, Decisions, Outcome
+from controller.enforcement import Dirty, Enforcement
+from controller.events import (
+    Answer,
+    Applied,
+    Block,
+    ConnectionSettled,
+    Decide,
+    Done,
+    Effect,
+    Event,
+    FlowCounters,
+    FlowGone,
+    InspectorCounters,
+    InspectorDown,
+    InspectorUp,
+    Learn,
+    LeaseSeen,
+    Move,
+    NameSeen,
+    NotStored,
+    Observed,
+    PacketIn,
+    Persist,
+    PortChanged,
+    Record,
+    RefusalWanted,
+    Refused,
+    Rename,
+    Report,
+    SendFlows,
+    ServiceAnnounced,
+    SwitchDown,
+    SwitchUp,
+    Tick,
+    Undo,
+    UpdateTable,
+)
+from controller.fabric import Fabric
+from controller.flows import Flow, Table
+from controller.hosts import Hosts
+from controller.learning import Learner
+from controller.model.relationship import DeviceId
+from controller.model.service import Device
+from controller.state import State, switch_of
+from controller.view import SiteView
+from controller.views import build_view
+
+SAVE_EVERY = 0.5  # seconds between two saves of what was learnt
+LINKS_WITHIN = 2.0  # seconds that a reconnecting switch may wait for its links to be found again
+
+
+@dataclass(slots=True)
+class Enforced:
+    """What a decision has to wait for before it is in force, and when it was."""
+
+    version: int
+    tickets: Mapping[int, int]
+    since: float
+    at: float | None = None
+
+
+class Firewall:
+    """The state of the site and its rules.
+
+    `saved` is what the store holds; `secret` signs LLDP and must be the same after a restart.
+    """
+
+    def __init__(self, config: Config, saved: Record | None, secret: bytes) -> None:
+        self._config = config
+        self._state = State(config, saved)
+        self._fabric = Fabric(secret)
+        self._enforcement = Enforcement()
+        self._learner = Learner(self._state)
+        self._hosts = Hosts(self._state, self._fabric)
+        self._decisions = Decisions(self._state, self._learner)
+        self._policies: dict[int, Policy] = {}
+        self._waiting: dict[int, tuple[SwitchUp, float]] = {}
+        self._enforced: dict[int, Enforced] = {}
+        self._unstored: dict[int, Before] = {}
+        self._flow_counters: dict[int, Mapping[int, tuple[int, int]]] = {}
+        self._inspector = False
+        self._applied = 0
+        self._interfaces: tuple[tuple[int, str, str], ...] = ()
+        self._save_at = 0.0
+        self._configured = False
+
+    @property
+    def config(self) -> Config:
+        return self._config
+
+    @property
+    def interfaces(self) -> tuple[tuple[int, str, str], ...]:
+        """(switch, inspection interface, copy interface) that the inspector should serve."""
+        return self._fabric.interfaces()
+
+    def handle(self, event: Event, now: float) -> Sequence[Effect]:
+        """What has to be done after an event at `now` (seconds since the epoch)."""
+        if not self._configured:
+            self._configured = True
+            self._hosts.configure(now)
+        match event:
+            case Decide() | Undo() | Learn() | Rename() | Move() | Block():
+                return self._command(self._decisions.carry_out(event, now), now)
+            case NotStored():
+                return self._not_stored(event, now)
+        effects: list[Effect] = list(self._happened(event, now))
+        effects += self._enforce(now)
+        self._settle(now)
+        if self._state.has_unsaved and (now >= self._save_at or now < self._save_at - 10 * SAVE_EVERY):
+            self._save_at = now + SAVE_EVERY
+            effects.append(Persist(self._state.unsaved()))
+        return effects
+
+    def stop(self, now: float) -> Sequence[Effect]:
+        """The last effects: save what is not saved yet. The switches keep their flows."""
+        return [Persist(self._state.unsaved())] if self._state.has_unsaved else []
+
+    def view(self, now: float) -> SiteView:
+        """The site as it is, for other threads to read."""
+        return build_view(
+            self._state,
+            self._fabric,
+            self._enforcement,
+            self._learner,
+            {name: (done.at is not None, None if done.at is None else done.at - done.since)
+             for name, done in self._enforced.items()},
+            self._flow_counters,
+            self._inspector,
+            now,
+        )  # fmt: skip
+
+    # Events
+
+    def _happened(self, event: Event, now: float) -> Sequence[Effect]:
+        state = self._state
+        match event:
+            case Tick():
+                return self._tick(now)
+            case SwitchUp():
+                return self._switch_up(event, now)
+            case SwitchDown():
+                self._fabric.switch_down(event.switch)
+                self._enforcement.disconnect(event.switch)
+                self._policies.pop(event.switch, None)
+                self._waiting.pop(event.switch, None)
+                return [Report("warning", f"switch {event.switch} is gone; it goes on by the flows it has")]
+            case PortChanged():
+                if self._fabric.port_changed(event.switch, event.port, event.gone, now):
+                    self._layout_changed(now)
+            case PacketIn():
+                return self._packet_in(event, now)
+            case Done():
+                self._enforcement.confirm(event.switch, event.ticket)
+            case Refused():
+                return self._refused(event, now)
+            case FlowGone():
+                self._enforcement.ended(event.switch, event.flow)
+            case FlowCounters():
+                self._flow_counters[event.switch] = event.counters
+            case Observed():
+                self._learner.observed(event, now)
+            case ConnectionSettled():
+                return self._settled(event)
+            case RefusalWanted():
+                return self._refusal(event)
+            case NameSeen():
+                self._learner.named(event, now)
+            case LeaseSeen():
+                self._hosts.lease(event, now)
+            case ServiceAnnounced():
+                self._learner.announced(event)
+            case InspectorUp():
+                self._inspector = True
+                state.deltas.clear()
+                return [UpdateTable(state.version, tuple(state.table.deltas()), whole=True)]
+            case Applied():
+                self._applied = max(self._applied, event.version)
+            case InspectorDown():
+                self._inspector, self._applied = False, 0
+                return [
+                    Report(
+                        "warning", "the inspector is gone; what must be judged is dropped until it is back"
+                    )
+                ]
+            case InspectorCounters():
+                for name, count in event.counters.items():
+                    state.counters[f"inspector {name}"] = count
+            case Decide() | Undo() | Learn() | Rename() | Move() | Block() | NotStored():
+                raise AssertionError("commands are handled before")
+            case _:
+                assert_never(event)
+        return []
+
+    def _tick(self, now: float) -> Sequence[Effect]:
+        self._learner.tick(now)
+        self._decisions.tick(now)
+        changed, frames = self._fabric.tick(now)
+        effects: list[Effect] = list(frames)
+        if changed:
+            self._layout_changed(now)
+        for switch, (event, until) in list(self._waiting.items()):
+            if now >= until or not self._unknown_trunks(event):
+                del self._waiting[switch]
+                effects.append(self._connect(event))
+        return effects
+
+    # Switches
+
+    def _switch_up(self, event: SwitchUp, now: float) -> Sequence[Effect]:
+        self._fabric.switch_up(event.switch, event.ports, now)
+        self._hosts.configure(now)
+        self._layout_changed(now)
+        effects: list[Effect] = []
+        if self._unknown_trunks(event):
+            # It goes on by its old flows while LLDP finds out again what its trunks lead to.
+            self._waiting[event.switch] = (event, now + LINKS_WITHIN)
+        else:
+            effects.append(self._connect(event))
+        _, frames = self._fabric.tick(now)
+        return [*effects, *frames]
+
+    def _unknown_trunks(self, event: SwitchUp) -> bool:
+        ports = self._fabric.layout(event.switch)
+        used = {
+            flow.match.in_port
+            for flow in event.flows
+            if flow.table is Table.ADMISSION and flow.match.eth_src is None and flow.actions
+        }
+        return bool(used - {None, ports.inspection, ports.copy} - ports.trunks)
+
+    def _connect(self, event: SwitchUp) -> SendFlows:
+        policy = self._policy(event.switch)
+        return self._enforcement.connect(policy, event.flows)
+
+    def _layout_changed(self, now: float) -> None:
+        """Ports, links or switches have changed: every policy is made anew."""
+        for device in list(self._state.site.devices.values()):
+            binding = device.binding
+            if binding is not None and (binding.switch, binding.port) in self._fabric.topology.trunks:
+                self._state.put_device(replace(device, binding=None))
+        self._policies.clear()
+        self._state.dirty.switches |= set(self._fabric.switches)
+
+    def _policy(self, switch: int) -> Policy:
+        policy = self._policies.get(switch)
+        if policy is None:
+            policy = self._make_policy(switch)
+            self._policies[switch] = policy
+        return policy
+
+    def _make_policy(self, switch: int) -> Policy:
+        site = self._state.site
+        towards: dict[DeviceId, int] = {}
+        attached: set[DeviceId] = set()
+        for device in site.devices.values():
+            self._locate(device, switch, towards, attached)
+        return Policy(
+            ports=self._fabric.layout(switch),
+            devices=site.devices,
+            towards=towards,
+            attached=attached,
+            pairs=self._state.pairs,
+            networks=self._config.networks,
+            router=site.router,
+        )
+
+    def _locate(
+        self, device: Device, switch: int, towards: dict[DeviceId, int], attached: set[DeviceId]
+    ) -> None:
+        towards.pop(device.id, None)
+        attached.discard(device.id)
+        if switch_of(self._state.site, self._fabric, device) == switch:
+            attached.add(device.id)
+        if device.binding is None:
+            return
+        if device.binding.switch == switch:
+            towards[device.id] = device.binding.port
+        else:
+            port = self._fabric.topology.port_towards(switch, device.binding.switch)
+            if port is not None:
+                towards[device.id] = port
+
+    def _packet_in(self, event: PacketIn, now: float) -> Sequence[Effect]:
+        if event.frame[12:14] == b"\x88\xcc":
+            if self._fabric.lldp_seen(event.switch, event.port, event.frame, now):
+                self._layout_changed(now)
+            return []
+        results = self._hosts.packet_in(event, now)
+        flows = self._enforce(now)  # before the frame is sent through the tables again
+        return [*flows, *results]
+
+    def _refused(self, event: Refused, now: float) -> Sequence[Effect]:
+        self._state.counters["flows refused by a switch"] += 1
+        origin = self._enforcement.origin(event.cookie) if event.cookie is not None else None
+        text = f"switch {event.switch} refused the flow of {origin or 'an unknown origin'}: {event.error}"
+        self._state.note("refused", text, now, subject=origin or "")
+        return [Report("error", text)]
+
+    # Short-lived flows
+
+    def _ends(self, client_address: str, server_address: str) -> tuple[Device, Device] | None:
+        site, table = self._state.site, self._state.table
+        client, server = table.device_at(client_address), table.device_at(server_address)
+        if client is None or server is None or client not in site.devices or server not in site.devices:
+            return None
+        return site.devices[client], site.devices[server]
+
+    def _settled(self, event: ConnectionSettled) -> Sequence[Effect]:
+        ends = self._ends(event.client_address, event.server_address)
+        if ends is None:
+            return []
+        client, server = ends
+        switch = switch_of(self._state.site, self._fabric, client)
+        pair = next(
+            (
+                pair
+                for pair, chosen in self._state.pairs_of(client.id, server.id)
+                if pair.endpoint.transport == "tcp"
+                and pair.endpoint.port == event.server_port
+                and chosen != "drop"
+            ),
+            None,
+        )
+        if switch is None or pair is None or not server.addresses >= {event.server_address}:
+            return []
+        flow = compile_connection(
+            client,
+            server,
+            (event.client_address, event.server_address),
+            (event.client_port, event.server_port),
+            max(1, int(self._config.connection_idle)),
+        )
+        sent = self._enforcement.temporary(switch, flow, pair)
+        return [sent] if sent else []
+
+    def _refusal(self, event: RefusalWanted) -> Sequence[Effect]:
+        ends = self._ends(event.client_address, event.server_address)
+        if ends is None:
+            return []
+        client, server = ends
+        switch = switch_of(self._state.site, self._fabric, client)
+        pair = Pair(client.id, server.id, event.endpoint)
+        allowed = any(r.status.allows for r in self._state.site.between_devices(client.id, server.id))
+        if switch is None or allowed:  # a drop flow would take the allowed messages along
+            return []
+        seconds = max(1, int(self._config.refusal))
+        flow = compile_refusal(client, server, event.endpoint, family(event.client_address), seconds)
+        sent = self._enforcement.temporary(switch, flow, pair) if flow else None
+        return [sent] if sent else []
+
+    # Commands
+
+    def _command(self, outcome: Outcome, now: float) -> Sequence[Effect]:
+        answer = outcome.answer
+        if outcome.before is None:
+            return [answer]
+        enforce = self._enforce(now)
+        if outcome.decision is not None:
+            self._enforced[outcome.decision.id] = Enforced(
+                self._state.version if self._inspector else 0, self._enforcement.asked(), now
+            )
+            self._settle(now)
+        record = self._state.unsaved()
+        if outcome.decision is not None:
+            record = replace(record, decisions=(outcome.decision,))
+        persist = Persist(record, answer.token)
+        self._unstored = {answer.token: outcome.before}
+        # A crash between two steps must leave traffic blocked.
+        return [*enforce, persist, answer] if outcome.restricts else [persist, *enforce, answer]
+
+    def _not_stored(self, event: NotStored, now: float) -> Sequence[Effect]:
+        before = self._unstored.pop(event.token, None)
+        if before is None:
+            return []
+        self._decisions.take_back(before)
+        if before.made is not None:
+            self._enforced.pop(before.made, None)
+        answer = Answer(
+            event.token,
+            code="not stored",
+            message=f"the decision could not be stored, so nothing was changed: {event.error}",
+            remedy="free some space or mend the state folder, then decide again",
+        )
+        self._state.note("not stored", answer.message, now)
+        return [*self._enforce(now), answer, Report("error", answer.message)]
+
+    # Carrying out what has changed
+
+    def _enforce(self, now: float) -> list[Effect]:
+        """The effects that bring switches and inspector up to the model."""
+        state = self._state
+        effects: list[Effect] = []
+        if state.deltas:
+            state.version += 1
+            if self._inspector:
+                effects.append(UpdateTable(state.version, tuple(state.deltas)))
+            state.deltas.clear()
+        dirty, state.dirty = state.dirty, Dirty()
+        if not dirty:
+            return effects
+        for name in dirty.devices:
+            device = state.site.devices[name]
+            if "router" in device.roles:
+                self._policies.clear()
+                dirty.switches |= set(self._fabric.switches)
+        for switch in self._fabric.switches:
+            if not self._fabric.connected(switch) or switch in self._waiting:
+                continue
+            policy = self._policy(switch)
+            for name in dirty.devices:
+                self._locate(
+                    state.site.devices[name],
+                    switch,
+                    policy.towards,  # type: ignore[arg-type]
+                    policy.attached,  # type: ignore[arg-type]
+                )
+            sent = self._enforcement.refresh(policy, dirty)
+            if sent is not None:
+                effects.append(sent)
+        return effects
+
+    def _settle(self, now: float) -> None:
+        """Note which decisions have come into force."""
+        for done in self._enforced.values():
+            if (
+                done.at is None
+                and (not self._inspector or self._applied >= done.version)
+                and self._enforcement.in_force(done.tickets)
+            ):
+                done.at = now
+
+    # For those who prove things
+
+    def wanted(self, switch: int) -> tuple[Flow, ...]:
+        """The flows that a switch should hold, without those with a timeout."""
+        return self._enforcement.wanted(switch)

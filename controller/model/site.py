@@ -1,0 +1,122 @@
+"""The site: its devices, its services and their communication graph, with the indexes to find them.
+
+Knows nothing of flows, requests, people or the network; every change is one of its methods.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
+
+from controller.model.graph import CommunicationGraph
+from controller.model.relationship import Access, DeviceId, Relationship, ServiceId, Status
+from controller.model.service import Device, Place, Service
+
+
+class Site:
+    """Everything that is learnt. `router` is the device that leads outside, if there is one."""
+
+    def __init__(
+        self,
+        devices: Iterable[Device] = (),
+        services: Iterable[Service] = (),
+        relationships: Iterable[Relationship] = (),
+    ) -> None:
+        self.devices: dict[DeviceId, Device] = {}
+        self.services: dict[ServiceId, Service] = {}
+        self.graph = CommunicationGraph()
+        self.pending: dict[Access, None] = {}  # in the order they were first asked
+        self.timed: set[Access] = set()
+        self.learning: set[ServiceId] = set()
+        self._by_mac: dict[str, DeviceId] = {}
+        self._by_address: dict[str, DeviceId] = {}
+        self._services_on: defaultdict[DeviceId, set[ServiceId]] = defaultdict(set)
+        self._next_number = 1
+        for device in devices:
+            self.put_device(device)
+        for service in services:
+            self.put_service(service)
+        for relationship in relationships:
+            self.put(relationship)
+
+    # Devices
+
+    def next_number(self) -> int:
+        return self._next_number
+
+    def put_device(self, device: Device) -> None:
+        old = self.devices.get(device.id)
+        if old is not None:
+            for address in old.addresses:
+                if self._by_address.get(address) == device.id:
+                    del self._by_address[address]
+        self.devices[device.id] = device
+        self._next_number = max(self._next_number, device.number + 1)
+        if device.mac is not None:
+            self._by_mac[device.mac] = device.id
+        for address in device.addresses:
+            self._by_address[address] = device.id
+
+    def by_mac(self, mac: str) -> Device | None:
+        found = self._by_mac.get(mac)
+        return None if found is None else self.devices[found]
+
+    def by_address(self, address: str) -> Device | None:
+        found = self._by_address.get(address)
+        return None if found is None else self.devices[found]
+
+    @property
+    def router(self) -> DeviceId | None:
+        return next((d.id for d in self.devices.values() if "router" in d.roles and d.binding), None)
+
+    # Services
+
+    def put_service(self, service: Service) -> None:
+        old = self.services.get(service.id)
+        if old is not None:
+            self._services_on[old.device].discard(service.id)
+        self.services[service.id] = service
+        self._services_on[service.device].add(service.id)
+        (self.learning.add if service.learning else self.learning.discard)(service.id)
+
+    def services_on(self, device: DeviceId) -> frozenset[ServiceId]:
+        return frozenset(self._services_on.get(device, ()))
+
+    def device_of(self, service: ServiceId) -> Device:
+        """The device that a known service lives on now."""
+        return self.devices[self.services[service].device]
+
+    # Relationships
+
+    def put(self, relationship: Relationship) -> None:
+        access = relationship.access
+        self.graph.put(relationship)
+        if relationship.status is Status.PENDING:
+            self.pending.setdefault(access)
+        else:
+            self.pending.pop(access, None)
+        timed = relationship.until is not None and relationship.status is not Status.EXPIRED
+        (self.timed.add if timed else self.timed.discard)(access)
+
+    def remove(self, access: Access) -> None:
+        self.graph.remove(access)
+        self.pending.pop(access, None)
+        self.timed.discard(access)
+
+    def waiting(self) -> Iterator[Relationship]:
+        """The pending relationships, the oldest question first."""
+        for access in self.pending:
+            relationship = self.graph.get(access)
+            if relationship is not None:
+                yield relationship
+
+    def between_devices(self, client: DeviceId, server: DeviceId) -> Iterator[Relationship]:
+        servers = self._services_on.get(server, set())
+        for mine in self._services_on.get(client, ()):
+            if mine not in self.graph.networkx:
+                continue
+            for theirs in self.graph.networkx.succ[mine]:
+                if theirs in servers:
+                    yield from self.graph.between(mine, theirs)
+
+    def asks_nothing(self, device: Device) -> bool:
+        """Whether a device has no model of its own that could say no."""
+        return device.place is not Place.SITE

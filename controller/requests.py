@@ -1,0 +1,117 @@
+"""Requests: pending relationships grouped into the cards that the site manager answers.
+
+The rule: what one client service asks of one server service is one card. A client service that asks
+more than `SCAN_AT` server services at once gets one card for all of it (a scan). A device that waits
+to be admitted is a card of its own. Knows nothing of decisions, flows or the web.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from hashlib import blake2b
+
+from controller.model.relationship import Access, DeviceId, Reason, Relationship
+from controller.model.service import Admission, Device
+from controller.model.site import Site
+from controller.view import RequestView
+from controller.words import explanation, group_sentence, risk, sentence, visible
+
+SCAN_AT = 4
+STILL_TRYING = 60.0  # seconds since the last attempt
+_RISKS = ("reads", "changes", "opens")
+
+
+def relationship_id(access: Access) -> str:
+    """Ten hexadecimal digits that stand for an access, the same after a restart."""
+    text = "\0".join((access.client, access.server, access.protocol, access.operation, access.resource))
+    return blake2b(text.encode("utf-8", "surrogatepass"), digest_size=5).hexdigest()
+
+
+def admission_id(device: DeviceId) -> str:
+    return blake2b(f"admission\0{device}".encode(), digest_size=5).hexdigest()
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """A question: about a device (`device`), or about relationships, the oldest first."""
+
+    id: str
+    device: Device | None = None
+    relationships: tuple[Relationship, ...] = ()
+
+
+def requests(site: Site) -> tuple[Request, ...]:
+    """All open questions, the oldest first."""
+    waiting = [Request(admission_id(d.id), d) for d in site.devices.values() if d.admission is Admission.NEW]
+    return (*waiting, *_groups(site.waiting()))
+
+
+def _groups(waiting: Iterable[Relationship]) -> Iterator[Request]:
+    by_client: defaultdict[str, defaultdict[str, list[Relationship]]] = defaultdict(lambda: defaultdict(list))
+    for relationship in waiting:
+        by_client[relationship.access.client][relationship.access.server].append(relationship)
+    for servers in by_client.values():
+        groups = list(servers.values())
+        if len(groups) > SCAN_AT:
+            groups = [[relationship for group in groups for relationship in group]]
+        for group in groups:
+            yield Request(relationship_id(group[0].access), relationships=tuple(group))
+
+
+def find(site: Site, wanted: str) -> Request | None:
+    """The request with this id, this beginning of one, or this relationship in it.
+
+    Raises ValueError when more than one would fit.
+    """
+    fitting = []
+    for request in requests(site):
+        ids = {request.id, *(relationship_id(r.access) for r in request.relationships)}
+        if wanted in ids:
+            return request
+        if wanted and any(name.startswith(wanted) for name in ids):
+            fitting.append(request)
+    if len(fitting) > 1:
+        raise ValueError(f"{wanted} could be {', '.join(request.id for request in fitting)}")
+    return fitting[0] if fitting else None
+
+
+def title(request: Request, site: Site) -> str:
+    """The sentence of a card."""
+    if request.device is not None:
+        return f"{visible(request.device.name)} is new and wants to join"
+    first = request.relationships[0].access
+    asker = site.device_of(first.client)
+    servers = {d.id: d for d in (site.device_of(r.access.server) for r in request.relationships)}
+    if len(request.relationships) == 1:
+        return sentence(first, asker, *servers.values())
+    return group_sentence(asker, request.relationships, tuple(servers.values()))
+
+
+def card(request: Request, site: Site, now: float) -> RequestView:
+    """A request as people see it."""
+    if request.device is not None:
+        device = request.device
+        return RequestView(
+            request.id, "admission", title(request, site), Reason.NEW_DEVICE.value, explanation(Reason.NEW_DEVICE),
+            "changes", device.id, "", (), device.first_seen, device.last_seen, 1,
+            now - device.last_seen < STILL_TRYING,
+        )  # fmt: skip
+    asked = request.relationships
+    first = asked[0]
+    risks = {risk(r.access, site.device_of(r.access.server)) for r in asked}
+    last_seen = max(r.last_seen for r in asked)
+    return RequestView(
+        id=request.id,
+        kind="access",
+        sentence=title(request, site),
+        reason=first.reason.value,
+        explanation=explanation(first.reason),
+        risk=max(risks, key=_RISKS.index),
+        client=first.access.client,
+        server=first.access.server,
+        relationships=tuple(relationship_id(r.access) for r in asked),
+        first_seen=min(r.first_seen for r in asked),
+        last_seen=last_seen,
+        attempts=sum(r.refused for r in asked),
+        still_trying=now - last_seen < STILL_TRYING,
+    )

@@ -1,0 +1,117 @@
+"""What the site manager reads: sentences, reasons and risks in plain words.
+
+Knows nothing of how a question is answered. Names may come from the network: they are shortened and
+made visible here, and still are text only.
+"""
+
+import unicodedata
+from collections.abc import Sequence
+
+from controller.dpi.message import Operation
+from controller.model.relationship import ANY, Access, Reason, Relationship
+from controller.model.service import Device, Service
+
+LONGEST_NAME = 60
+
+_VERBS: dict[str, str] = {
+    Operation.READ: "read",
+    Operation.WRITE: "change",
+    Operation.PUBLISH: "publish",
+    Operation.SUBSCRIBE: "follow",
+    Operation.UNSUBSCRIBE: "stop following",
+    Operation.EXECUTE: "run",
+    Operation.DELETE: "delete",
+    Operation.REGISTER: "register",
+    Operation.UNREGISTER: "unregister",
+    Operation.LOCK: "reserve",
+    Operation.COMMIT: "confirm changes to",
+    Operation.ROLLBACK: "take back changes to",
+    Operation.NOTIFY: "notify",
+    Operation.CONNECT: "connect to",
+    Operation.ANNOUNCE: "announce",
+    Operation.LOOKUP: "look up",
+    ANY: "do anything with",
+}
+_CHANGES = frozenset(
+    {
+        Operation.WRITE,
+        Operation.EXECUTE,
+        Operation.DELETE,
+        Operation.PUBLISH,
+        Operation.COMMIT,
+        Operation.REGISTER,
+        ANY,
+    }
+)
+_SENSITIVE = ("lock", "door", "alarm", "heating", "valve", "gate", "garage", "oven")
+
+_EXPLANATIONS = {
+    Reason.NEW_DEVICE: "This device is new here.",
+    Reason.NEW_SERVICE: "A program with this name was never seen on this device.",
+    Reason.NEW_PARTNER: "These two have never talked to each other.",
+    Reason.NEW_OPERATION: "They know each other, but this was never asked before.",
+    Reason.NEW_RESOURCE: "It did the same before, but never with this.",
+}
+
+
+def visible(text: str, longest: int = LONGEST_NAME) -> str:
+    """`text` with what cannot be seen or reorders other text made visible, and not too long."""
+    shown = "".join(
+        c if c == " " or unicodedata.category(c)[0] not in "CZ" else f"<U+{ord(c):04X}>"
+        for c in text[: longest + 1]
+    )
+    return shown if len(shown) <= longest else f"{shown[: longest - 1]}…"
+
+
+def thing(access: Access) -> str:
+    """What an operation is on, as short as it stays clear: the last parts of a path."""
+    if access.resource in ("", ANY):
+        return ""
+    parts = [part for part in access.resource.split("/") if part]
+    if access.protocol == "vsl" and len(parts) > 2:
+        return visible("/".join(parts[2:]))
+    return visible(access.resource)
+
+
+def risk(access: Access, server: Device) -> str:
+    """ "opens", "changes" or "reads": how much harm a wrong answer could do."""
+    kind = f"{server.kind} {server.name}".lower()
+    if access.operation in _CHANGES:
+        return "opens" if any(word in kind for word in _SENSITIVE) else "changes"
+    return "reads"
+
+
+def who(service: Service, device: Device) -> str:
+    """A service by the name of its device, and its own where it is one of several."""
+    name = visible(device.name)
+    return name if service.name in ("", device.name) else f"{name} ({visible(service.name)})"
+
+
+def sentence(access: Access, client: Device, server: Device) -> str:
+    """ "Washing machine wants to change isOpen of Front door"."""
+    asker, asked = visible(client.name), visible(server.name)
+    verb = _VERBS.get(access.operation, str(access.operation))
+    what = thing(access)
+    changes = access.operation in (Operation.WRITE, Operation.EXECUTE)
+    if changes and "lock" in f"{server.kind} {server.name}".lower() and "open" in what.lower():
+        return f"{asker} wants to lock or unlock {asked}"
+    if access.operation == Operation.CONNECT or not what:
+        return f"{asker} wants to {verb} {asked}"
+    if access.protocol in ("mqtt", "dns", "mdns"):
+        return f"{asker} wants to {verb} {what} at {asked}"
+    return f"{asker} wants to {verb} {what} of {asked}"
+
+
+def group_sentence(asker: Device, relationships: Sequence[Relationship], servers: Sequence[Device]) -> str:
+    """One sentence for several questions of the same asker."""
+    if len(servers) == 1:
+        operations = sorted({_VERBS.get(r.access.operation, str(r.access.operation)) for r in relationships})
+        return (
+            f"{visible(asker.name)} wants to do {len(relationships)} new things with "
+            f"{visible(servers[0].name)}: {', '.join(operations)}"
+        )
+    return f"{visible(asker.name)} wants to reach {len(servers)} others in {len(relationships)} new ways"
+
+
+def explanation(reason: Reason) -> str:
+    return _EXPLANATIONS.get(reason, f"{reason.value.capitalize()}.")
