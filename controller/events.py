@@ -396,6 +396,13 @@ class UpdateTable:
 
 
 @dataclass(frozen=True, slots=True)
+class ServeSwitches:
+    """Tell the inspector which interfaces lead to which switch: (switch, inspection, copy)."""
+
+    interfaces: tuple[tuple[int, str, str], ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Persist:
     """Write in one transaction. On failure the shell sends NotStored with the token.
 
@@ -428,4 +435,4 @@ class Report:
     text: str
 
 
-Effect = SendFlows | SendFrame | UpdateTable | Persist | Answer | Report
+Effect = SendFlows | SendFrame | UpdateTable | ServeSwitches | Persist | Answer | Report

@@ -41,6 +41,7 @@ from controller.events import (
     Rename,
     Report,
     SendFlows,
+    ServeSwitches,
     ServiceAnnounced,
     SwitchDown,
     SwitchUp,
@@ -100,11 +101,6 @@ class Firewall:
     @property
     def config(self) -> Config:
         return self._config
-
-    @property
-    def interfaces(self) -> tuple[tuple[int, str, str], ...]:
-        """(switch, inspection interface, copy interface) that the inspector should serve."""
-        return self._fabric.interfaces()
 
     def handle(self, event: Event, now: float) -> Sequence[Effect]:
         """What has to be done after an event at `now` (seconds since the epoch)."""
@@ -185,7 +181,11 @@ class Firewall:
             case InspectorUp():
                 self._inspector = True
                 state.deltas.clear()
-                return [UpdateTable(state.version, tuple(state.table.deltas()), whole=True)]
+                self._interfaces = self._fabric.interfaces()
+                return [
+                    ServeSwitches(self._interfaces),
+                    UpdateTable(state.version, tuple(state.table.deltas()), whole=True),
+                ]
             case Applied():
                 self._applied = max(self._applied, event.version)
             case InspectorDown():
@@ -408,6 +408,9 @@ class Firewall:
             if self._inspector:
                 effects.append(UpdateTable(state.version, tuple(state.deltas)))
             state.deltas.clear()
+        if self._inspector and self._interfaces != self._fabric.interfaces():
+            self._interfaces = self._fabric.interfaces()
+            effects.append(ServeSwitches(self._interfaces))
         dirty, state.dirty = state.dirty, Dirty()
         if not dirty:
             return effects
