@@ -1,0 +1,13 @@
+"""The HTTP API: the site as JSON, and commands for it.
+
+    api.py         puts the application together: routes, errors, authentication
+    reading.py     what can be asked           commanding.py   what can be done
+    changes.py     server-sent events          why.py          "why is this so?", pure
+    values.py      the JSON that differs from the view's own fields
+    metrics.py     the site for Prometheus     guard.py        who may ask at all, and how much
+    site.py        what this package needs from the rest of the controller
+    server.py      uvicorn in a thread of its own
+    token.py       the secret that programs on this machine show
+
+Knows nothing of switches, flows or SQLite. Every string from the network is data: it leaves as JSON.
+"""

@@ -1,0 +1,153 @@
+"""What has changed, told to everyone who listens: server-sent events, and waiting for a state.
+
+The site's thread only rings a bell here. Each listener compares the newest view with the one that it
+was told last, so that a slow one skips views instead of making a queue.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+
+from controller.view import DecisionView, RequestView, SiteView
+from controller.web.site import Refusal, Site
+from controller.web.values import to_json
+
+LISTENERS = 64  # at most, each holds a connection
+GATHER = 0.05  # s; changes within this time are told together
+HEARTBEAT = 15.0  # s; a comment, so that both ends notice a dead line
+POLL = 0.05  # s; while waiting for something that rings no bell
+
+
+@dataclass(frozen=True, slots=True)
+class VersionChanged:
+    """Something is different: read again what is shown."""
+
+    version: int
+    time: float
+    requests: int
+    inspector: bool
+
+
+@dataclass(frozen=True, slots=True)
+class RequestClosed:
+    id: str
+
+
+Said = VersionChanged | RequestView | RequestClosed | DecisionView
+
+
+def happened(old: SiteView | None, new: SiteView) -> Iterator[tuple[str, Said]]:
+    """The events, by name, that lead from one view to another.
+
+    `request`: one was added or changed; `request-closed`: nothing is asked there any more;
+    `decision`: made or undone; `in-force`: carried out everywhere; last, `version`.
+    """
+    if old is not None:
+        asked = {request.id: request for request in old.requests}
+        for request in new.requests:
+            if asked.pop(request.id, None) != request:
+                yield "request", request
+        for gone in asked:
+            yield "request-closed", RequestClosed(gone)
+        if old.decisions is not new.decisions:
+            known = {view.decision.id: view for view in old.decisions}
+            for view in new.decisions:
+                before = known.get(view.decision.id)
+                if before is None or before.decision != view.decision:
+                    yield "decision", view
+                if view.in_force and (before is None or not before.in_force):
+                    yield "in-force", view
+    if old is None or old.version != new.version:
+        yield "version", VersionChanged(new.version, new.time, len(new.requests), new.inspector)
+
+
+class Changes:
+    """The bell between the site's thread and the listeners on the web's event loop."""
+
+    def __init__(self, site: Site) -> None:
+        self._site = site
+        self._waiting: set[asyncio.Event] = set()
+        self._listeners = 0
+        self._closed = False
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._unsubscribe: Callable[[], None] | None = None
+
+    def open(self) -> None:
+        """Begin; called on the event loop."""
+        self._loop = asyncio.get_running_loop()
+        self._unsubscribe = self._site.subscribe(self._ring_from_afar)
+
+    def _ring_from_afar(self, *_: object) -> None:
+        if self._loop is not None:
+            with suppress(RuntimeError):  # the loop has just ended
+                self._loop.call_soon_threadsafe(self._ring)
+
+    def _ring(self) -> None:
+        for bell in self._waiting:
+            bell.set()
+
+    def close(self) -> None:
+        """Send every listener home; from any thread."""
+        self._closed = True
+        if self._unsubscribe is not None:
+            self._unsubscribe()
+            self._unsubscribe = None
+        self._ring_from_afar()
+
+    @contextmanager
+    def _bell(self) -> Iterator[asyncio.Event]:
+        bell = asyncio.Event()
+        self._waiting.add(bell)
+        try:
+            yield bell
+        finally:
+            self._waiting.discard(bell)
+
+    async def wait_until(self, seen: Callable[[SiteView], bool], timeout: float) -> SiteView:
+        """The first view in which `seen` holds, or the newest once `timeout` seconds are over."""
+        loop = asyncio.get_running_loop()
+        end = loop.time() + timeout
+        with self._bell() as bell:
+            while True:
+                bell.clear()
+                view = self._site.snapshot()
+                left = end - loop.time()
+                if seen(view) or left <= 0 or self._closed:
+                    return view
+                await _rung(bell, min(left, POLL))
+
+    def listen(self) -> AsyncIterator[bytes]:
+        """The event stream for one listener; raises Refusal when there are too many."""
+        if self._listeners >= LISTENERS:
+            raise Refusal(
+                503, "too many listeners", f"{LISTENERS} programs listen already", "close some of them"
+            )
+        return self._stream()
+
+    async def _stream(self) -> AsyncIterator[bytes]:
+        self._listeners += 1
+        told: SiteView | None = None
+        try:
+            with self._bell() as bell:
+                while not self._closed:
+                    bell.clear()
+                    view = self._site.snapshot()
+                    for name, value in happened(told, view):
+                        head = f"id: {view.version}\nevent: {name}\ndata: ".encode()
+                        yield head + to_json(value) + b"\n\n"
+                    told = view
+                    await asyncio.sleep(GATHER)
+                    if not await _rung(bell, HEARTBEAT):
+                        yield b": still here\n\n"
+        finally:
+            self._listeners -= 1
+
+
+async def _rung(bell: asyncio.Event, timeout: float) -> bool:
+    try:
+        async with asyncio.timeout(timeout):
+            await bell.wait()
+    except TimeoutError:
+        return False
+    return True

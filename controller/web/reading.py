@@ -1,0 +1,222 @@
+"""What can be asked: every route that changes nothing.
+
+Each answer is made from one snapshot of the site, so that its parts fit together.
+"""
+
+from collections import Counter
+from collections.abc import AsyncIterator
+from typing import Annotated
+
+from fastapi import APIRouter, Query, Response
+from starlette.concurrency import run_in_threadpool
+from starlette.responses import StreamingResponse
+
+from controller.model.relationship import ServiceId
+from controller.model.service import Admission
+from controller.view import SiteView, SwitchView
+from controller.web import metrics, why
+from controller.web.changes import Changes
+from controller.web.site import History, Refusal, Site
+from controller.web.values import (
+    Decisions,
+    Devices,
+    Graph,
+    Health,
+    Log,
+    LogEntry,
+    OneService,
+    Pairs,
+    Requests,
+    Services,
+    Status,
+    Switches,
+    Why,
+    pair,
+    switch_name,
+    to_json,
+)
+from controller.words import visible
+
+
+def shown(value: object) -> Response:
+    return Response(to_json(value), media_type="application/json")
+
+
+def _the_switch(view: SiteView, wanted: str) -> SwitchView:
+    found = switch_name(view, wanted)
+    if found is None:
+        names = ", ".join(switch.name for switch in view.switches) or "none is known yet"
+        raise Refusal(404, "not found", f"there is no switch {visible(wanted)}", f"the switches: {names}")
+    return found
+
+
+def _graph(view: SiteView, switch: str | None) -> Graph:
+    relationships = tuple(view.relationships.values())
+    services = tuple(view.services.values())
+    devices = tuple(view.devices.values())
+    if switch is not None:
+        number = _the_switch(view, switch).switch
+        relationships = tuple(edge for edge in relationships if number in edge.switches)
+        ends = {end for edge in relationships for end in (edge.client_device, edge.server_device)}
+        devices = tuple(
+            device
+            for device in devices
+            if device.id in ends or (device.binding is not None and device.binding.switch == number)
+        )
+        there = {device.id for device in devices}
+        services = tuple(service for service in services if service.service.device in there)
+    return Graph(view.version, view.time, view.site, switch, devices, services, relationships)
+
+
+def _status(view: SiteView) -> Status:
+    return Status(
+        version=view.version,
+        time=view.time,
+        site=view.site,
+        inspector=view.inspector,
+        switches={switch.name: switch.connected for switch in view.switches},
+        devices=len(view.devices),
+        waiting_devices=sum(device.admission is Admission.NEW for device in view.devices.values()),
+        services=len(view.services),
+        learning_services=sum(one.service.learning for one in view.services.values()),
+        requests=len(view.requests),
+        relationships=dict(Counter(edge.relationship.status.value for edge in view.relationships.values())),
+        pairs=dict(Counter(one.treatment.value for one in view.pairs)),
+        counters=view.counters,
+    )
+
+
+def reading(site: Site, history: History, changes: Changes) -> APIRouter:
+    """The routes below /api/v1."""
+    router = APIRouter(tags=["reading"])
+
+    @router.get("/status", response_model=Status)
+    async def status() -> Response:
+        """The site in numbers."""
+        return shown(_status(site.snapshot()))
+
+    @router.get("/graph", response_model=Graph)
+    async def graph(
+        switch: Annotated[str | None, Query(description="name or datapath id of one switch")] = None,
+    ) -> Response:
+        """Devices, services and relationships: the communication graph."""
+        return shown(_graph(site.snapshot(), switch))
+
+    @router.get("/requests", response_model=Requests)
+    async def requests() -> Response:
+        """What waits for the site manager's answer."""
+        view = site.snapshot()
+        return shown(Requests(view.version, view.requests))
+
+    @router.get("/decisions", response_model=Decisions)
+    async def decisions() -> Response:
+        """What was decided, and whether it is in force."""
+        view = site.snapshot()
+        return shown(Decisions(view.version, view.decisions))
+
+    @router.get("/services", response_model=Services)
+    async def services() -> Response:
+        """Every service with its device and learning phase."""
+        view = site.snapshot()
+        return shown(Services(view.version, tuple(view.services.values())))
+
+    @router.get("/services/{id:path}", response_model=OneService)
+    async def service(id: str) -> Response:
+        """One service with what it does and what is asked about it."""
+        view = site.snapshot()
+        found = view.services.get(ServiceId(id))
+        if found is None:
+            raise Refusal(
+                404, "not found", f"there is no service {visible(id)}", "see 'graphwall services' for the ids"
+            )
+        edges = tuple(
+            edge
+            for edge in view.relationships.values()
+            if id in (edge.relationship.access.client, edge.relationship.access.server)
+        )
+        names = {edge.id for edge in edges}
+        asked = tuple(request for request in view.requests if not names.isdisjoint(request.relationships))
+        return shown(OneService(view.version, found, edges, asked))
+
+    @router.get("/devices", response_model=Devices)
+    async def devices() -> Response:
+        """Every device, those outside included."""
+        view = site.snapshot()
+        return shown(Devices(view.version, tuple(view.devices.values())))
+
+    @router.get("/switches", response_model=Switches)
+    async def switches() -> Response:
+        """Every switch with its ports and links."""
+        view = site.snapshot()
+        return shown(Switches(view.version, view.switches))
+
+    @router.get("/pairs", response_model=Pairs)
+    async def pairs() -> Response:
+        """What the switches do between two devices: forward, drop, inspect or watch."""
+        view = site.snapshot()
+        return shown(Pairs(view.version, tuple(map(pair, view.pairs))))
+
+    @router.get("/log", response_model=Log)
+    async def log(
+        limit: Annotated[int, Query(ge=1, le=1000)] = 100,
+        before: Annotated[int | None, Query(ge=0, lt=2**63, description="'next' of the page before")] = None,
+    ) -> Response:
+        """The log, newest first, page by page."""
+        lines = await run_in_threadpool(history.audit, limit, before)
+        entries = tuple(
+            LogEntry(
+                line.number,
+                line.entry.at,
+                line.entry.event,
+                line.entry.by,
+                line.entry.text,
+                line.entry.subject,
+            )
+            for line in lines
+        )
+        return shown(Log(entries, entries[-1].number if len(entries) == limit else None))
+
+    @router.get("/why", response_model=Why)
+    async def why_is_it(
+        id: Annotated[str | None, Query(description="relationship, request, decision, or cookie 0x…")] = None,
+        client: Annotated[str | None, Query(description="id, name or address of the asking end")] = None,
+        server: Annotated[str | None, Query(description="id, name or address of the asked end")] = None,
+        port: Annotated[str | None, Query(description='"80" or "udp-5683"')] = None,
+    ) -> Response:
+        """Why something is allowed or not, in sentences and with everything that they are made from."""
+        view = site.snapshot()
+        if id is not None and client is None and server is None:
+            return shown(why.about(view, id))
+        if id is None and client is not None and server is not None:
+            return shown(why.between(view, client, server, port))
+        raise Refusal(422, "incomplete", "why needs an id, or a client and a server", "give one or the other")
+
+    @router.get(
+        "/events",
+        response_class=StreamingResponse,
+        responses={200: {"content": {"text/event-stream": {}}, "description": "server-sent events"}},
+    )
+    async def events() -> StreamingResponse:
+        """Server-sent events: version, request, request-closed, decision, in-force."""
+        stream: AsyncIterator[bytes] = changes.listen()
+        return StreamingResponse(stream, media_type="text/event-stream", headers={"X-Accel-Buffering": "no"})
+
+    return router
+
+
+def plain(site: Site) -> APIRouter:
+    """What programs expect at the top: /healthz and /metrics."""
+    router = APIRouter(tags=["operation"])
+
+    @router.get("/healthz", response_model=Health)
+    async def healthz() -> Response:
+        """Whether the controller answers; the only route that needs no token."""
+        site.snapshot()
+        return shown(Health("ok"))
+
+    @router.get("/metrics", response_class=Response)
+    async def numbers() -> Response:
+        """The site for Prometheus."""
+        return Response(metrics.render(site.snapshot()), media_type=metrics.MEDIA_TYPE)
+
+    return router

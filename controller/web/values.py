@@ -1,0 +1,262 @@
+"""The JSON of the API: the fields of the view's dataclasses, in envelopes that say their version.
+
+Only what differs from controller.view is declared here. Cookies are text ("0x67…", as switches show
+them), because they do not fit into the numbers that browsers have.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
+from pydantic_core import PydanticSerializationError
+
+from controller.events import Duration, Scope
+from controller.model.relationship import DeviceId, Endpoint, Treatment
+from controller.model.service import Device
+from controller.view import (
+    DecisionView,
+    PairView,
+    RelationshipView,
+    RequestView,
+    ServiceView,
+    SiteView,
+    SwitchView,
+)
+
+# ---------------------------------------------------------------- what is answered
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """Every error: a stable code, what is wrong, and what to do about it."""
+
+    code: str
+    message: str
+    remedy: str
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    """The site in numbers. `relationships` by status, `pairs` by treatment."""
+
+    version: int
+    time: float
+    site: str
+    inspector: bool
+    switches: Mapping[str, bool]  # name -> connected
+    devices: int
+    waiting_devices: int
+    services: int
+    learning_services: int
+    requests: int
+    relationships: Mapping[str, int]
+    pairs: Mapping[str, int]
+    counters: Mapping[str, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Graph:
+    """The communication graph of the site, or of one switch."""
+
+    version: int
+    time: float
+    site: str
+    switch: str | None
+    devices: tuple[Device, ...]
+    services: tuple[ServiceView, ...]
+    relationships: tuple[RelationshipView, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Requests:
+    version: int
+    requests: tuple[RequestView, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Decisions:
+    version: int
+    decisions: tuple[DecisionView, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Services:
+    version: int
+    services: tuple[ServiceView, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class OneService:
+    version: int
+    service: ServiceView
+    relationships: tuple[RelationshipView, ...]
+    requests: tuple[RequestView, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Devices:
+    version: int
+    devices: tuple[Device, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Switches:
+    version: int
+    switches: tuple[SwitchView, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """What the switches do between two devices. `in_force`: they have confirmed it."""
+
+    client: DeviceId
+    server: DeviceId
+    endpoint: Endpoint
+    treatment: Treatment
+    in_force: bool
+    cookie: str
+    packets: int
+    bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Pairs:
+    version: int
+    pairs: tuple[Pair, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class LogEntry:
+    number: int
+    at: float
+    event: str
+    by: str
+    text: str
+    subject: str
+
+
+@dataclass(frozen=True, slots=True)
+class Log:
+    """A page of the log, newest first. `next`: give it as `before` for the page that follows."""
+
+    entries: tuple[LogEntry, ...]
+    next: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Why:
+    """Why something is allowed or not: sentences for people, and what they are made from.
+
+    `verdict`: "allowed", "denied", "waiting" (for the site manager), "mixed" or "unknown".
+    """
+
+    version: int
+    verdict: str
+    sentences: tuple[str, ...]
+    relationships: tuple[RelationshipView, ...]
+    pairs: tuple[Pair, ...]
+    requests: tuple[RequestView, ...]
+    decisions: tuple[DecisionView, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Carried:
+    """What became of a command. `in_force` is null when it is about no decision.
+
+    `latency`: seconds from the decision until every switch and the inspector carry it out.
+    """
+
+    version: int
+    decision: int | None
+    sentence: str
+    in_force: bool | None
+    latency: float | None
+    until: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Health:
+    status: str
+
+
+# ---------------------------------------------------------------- what is asked for
+
+
+class _Body(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+Wait = Annotated[float, Field(ge=0, le=5, description="seconds to wait until it is in force")]
+
+
+class Answering(_Body):
+    """How a request is answered. `only`: ids of relationships, when not the whole card is meant."""
+
+    scope: Scope = Scope.OPERATION
+    duration: Duration = Duration.ALWAYS
+    only: tuple[str, ...] = ()
+    wait: Wait = 0.0
+
+
+class Undoing(_Body):
+    wait: Wait = 0.0
+
+
+class LearnAction(_Body):
+    """ "start" the learning phase again, or "end" it now."""
+
+    action: Annotated[str, Field(pattern="^(start|end)$")]
+
+
+class Moving(_Body):
+    device: str
+
+
+class Blocking(_Body):
+    blocked: bool = True
+
+
+class Naming(_Body):
+    name: Annotated[str, Field(min_length=1, max_length=200)]
+
+
+# ---------------------------------------------------------------- to JSON
+
+
+def pair(view: PairView) -> Pair:
+    return Pair(
+        view.client,
+        view.server,
+        view.endpoint,
+        view.treatment,
+        view.in_force,
+        f"{view.cookie:#018x}",
+        view.packets,
+        view.bytes,
+    )
+
+
+def switch_name(site: SiteView, wanted: str) -> SwitchView | None:
+    """The switch with this name or datapath id (decimal, or hexadecimal with 0x)."""
+    for switch in site.switches:
+        if wanted in (switch.name, str(switch.switch), f"{switch.switch:#x}", f"{switch.switch:016x}"):
+            return switch
+    return None
+
+
+@cache
+def _adapter(kind: type) -> TypeAdapter[Any]:
+    return TypeAdapter(kind)
+
+
+def to_json(value: Any) -> bytes:
+    """A dataclass as JSON. Lone surrogates in names are escaped; no number is infinite."""
+    adapter = _adapter(type(value))
+    try:
+        return adapter.dump_json(value)
+    except PydanticSerializationError:  # a string that is no UTF-8
+        text = json.dumps(adapter.dump_python(value, mode="json"))
+        return json.dumps(json.loads(text, parse_constant=lambda _: None)).encode()
