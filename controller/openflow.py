@@ -50,11 +50,12 @@ ICMP, TCP, UDP, ICMPV6 = 1, 6, 17, 58
 # one than LLDP on any port. The last is on whatever the others leave out.
 LLDP_METER = PACKET_IN_METER + 1
 TRUNK_LLDP_METER = PACKET_IN_METER + 2
+PACKET_IN_LIMIT: int = ofp.OFPM_CONTROLLER
 METERS: Mapping[int, int] = {
     PACKET_IN_METER: PACKET_IN_RATE,
     LLDP_METER: 100,
     TRUNK_LLDP_METER: 100,
-    ofp.OFPM_CONTROLLER: 1000,
+    PACKET_IN_LIMIT: 1000,
 }
 
 _PROTOCOL = ProtocolDesc(version=VERSION)
@@ -284,7 +285,7 @@ def _meter_of(flow: Flow) -> int | None:
     """The meter for a flow that only tells the controller.
 
     A meter instruction drops the packet itself when the rate is passed, so it must not be on flows that
-    do anything else with it; those are held by OFPM_CONTROLLER.
+    do anything else with it; those are held by PACKET_IN_LIMIT.
     """
     if flow.actions != (Output(CONTROLLER_PORT),):
         return None
