@@ -11,7 +11,15 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, TypeVar
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    TypeAdapter,
+    ValidationError,
+    model_validator,
+)
 from pydantic_core import InitErrorDetails, PydanticCustomError
 
 from controller.config import Address, ConfigError, Identifier, MacAddress, Network, Role, load
@@ -65,7 +73,11 @@ class Service(_Section):
 
     def version(self, version: str) -> Version | None:
         """What runs as `version`, or None when there is no such version."""
-        return Version(program=self.program, options=self.options) if version == "1" else self.versions.get(version)
+        return (
+            Version(program=self.program, options=self.options)
+            if version == "1"
+            else self.versions.get(version)
+        )
 
 
 class Host(_Section):
@@ -119,7 +131,9 @@ class Topology(_Section):
     @model_validator(mode="after")
     def _consistent(self) -> Self:
         problems = [
-            InitErrorDetails(type=PydanticCustomError("topology", "{text}", {"text": text}), loc=where, input=None)
+            InitErrorDetails(
+                type=PydanticCustomError("topology", "{text}", {"text": text}), loc=where, input=None
+            )
             for where, text in _problems(self)
         ]
         if problems:
@@ -136,9 +150,11 @@ class Topology(_Section):
         """The hosts behind the router."""
         return tuple(h for h in self.hosts if h.behind)
 
-    @property
-    def prefix_length(self) -> int:
-        return ipaddress.ip_network(self.network).prefixlen
+    def length_at(self, host: Host) -> int:
+        """The prefix length of the network that the host is in."""
+        return ipaddress.ip_network(
+            self.internet if host.behind and self.internet else self.network
+        ).prefixlen
 
     @property
     def gateway(self) -> str | None:
@@ -147,7 +163,9 @@ class Topology(_Section):
 
     def host(self, name: str) -> Host:
         """Raises KeyError when there is none of that name."""
-        return next((h for h in self.hosts if h.name == name), None) or _missing("host", name, self.host_names)
+        return next((h for h in self.hosts if h.name == name), None) or _missing(
+            "host", name, self.host_names
+        )
 
     @property
     def host_names(self) -> tuple[str, ...]:
@@ -204,7 +222,10 @@ def _problems(topology: Topology) -> Iterator[tuple[Place, str]]:
 def _doubles(topology: Topology) -> Iterator[tuple[Place, str]]:
     places: list[tuple[str, object, Place]] = []
     for i, switch in enumerate(topology.switches):
-        places += [("name", switch.name, ("switches", i, "name")), ("dpid", switch.dpid, ("switches", i, "dpid"))]
+        places += [
+            ("name", switch.name, ("switches", i, "name")),
+            ("dpid", switch.dpid, ("switches", i, "dpid")),
+        ]
     for i, host in enumerate(topology.hosts):
         places += [("name", host.name, ("hosts", i, "name")), ("mac", host.mac, ("hosts", i, "mac"))]
         if host.ipv4 != "dhcp":
@@ -227,7 +248,9 @@ def _behind(topology: Topology, host: Host, where: Place) -> Iterator[tuple[Plac
         yield (*where, "behind"), f"{host.behind} is no host with the role router"
     elif topology.internet is None:
         yield (*where, "behind"), "the topology needs internet: with a network for it, such as 203.0.113.0/24"
-    elif host.ipv4 == "dhcp" or ipaddress.ip_address(host.ipv4) not in ipaddress.ip_network(topology.internet):
+    elif host.ipv4 == "dhcp" or ipaddress.ip_address(host.ipv4) not in ipaddress.ip_network(
+        topology.internet
+    ):
         yield (*where, "ipv4"), f"a host behind the router needs an address in {topology.internet}"
     elif host.ipv4 == topology.gateway:
         yield (*where, "ipv4"), f"{host.ipv4} is the router's own address there"
@@ -245,7 +268,10 @@ def _service_problems(host: Host, service: Service, where: Place) -> Iterator[tu
     program = PROGRAMS.get(service.program)
     has_agent = any(s.program == "knowledge_agent" for s in host.services)
     if program and program.needs is Needs.AGENT and not has_agent:
-        yield where, f"service {service.name} needs a service with program knowledge_agent on host {host.name}"
+        yield (
+            where,
+            f"service {service.name} needs a service with program knowledge_agent on host {host.name}",
+        )
 
 
 def _program_problems(name: str, options: dict[str, Any], where: Place) -> Iterator[tuple[Place, str]]:
@@ -295,4 +321,15 @@ def parse(text: str, name: str) -> Topology:
     return load(Topology, text, name)
 
 
-__all__ = ["Address", "ConfigError", "Host", "Link", "Service", "Switch", "Topology", "Version", "parse", "read"]
+__all__ = [
+    "Address",
+    "ConfigError",
+    "Host",
+    "Link",
+    "Service",
+    "Switch",
+    "Topology",
+    "Version",
+    "parse",
+    "read",
+]

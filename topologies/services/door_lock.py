@@ -38,5 +38,3 @@ async def main(run: Runtime, options: DoorLock) -> None:
     run.commands["close"] = close
     run.show(open=opened)
     await live(run, "/security/door-lock", __file__, work)
-
-

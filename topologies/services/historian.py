@@ -6,7 +6,7 @@ from topologies.services.runtime import Runtime
 
 
 async def _read(plc: Plc) -> list[int]:
-    return await plc.inputs(0, 3)
+    return list(await plc.inputs(0, 3))
 
 
 async def main(run: Runtime, options: Historian) -> None:

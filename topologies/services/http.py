@@ -13,7 +13,9 @@ TIMEOUT = aiohttp.ClientTimeout(total=5.0)
 
 
 @contextlib.asynccontextmanager
-async def serving(run: Runtime, routes: web.RouteTableDef, ports: dict[int, ssl.SSLContext | None]) -> AsyncIterator[None]:
+async def serving(
+    run: Runtime, routes: web.RouteTableDef, ports: dict[int, ssl.SSLContext | None]
+) -> AsyncIterator[None]:
     """Serve `routes` on all `ports`, each with or without TLS; every request is logged."""
 
     @web.middleware
@@ -49,7 +51,9 @@ async def client(run: Runtime, agent: str) -> AsyncIterator[aiohttp.ClientSessio
     file = certificate_file(run.spec.directory)
     trust = ssl.create_default_context(cafile=str(file) if file.exists() else None)
     connector = aiohttp.TCPConnector(ssl=trust, use_dns_cache=False)
-    async with aiohttp.ClientSession(connector=connector, timeout=TIMEOUT, headers={"User-Agent": agent}) as session:
+    async with aiohttp.ClientSession(
+        connector=connector, timeout=TIMEOUT, headers={"User-Agent": agent}
+    ) as session:
         yield session
 
 

@@ -38,6 +38,9 @@ from topologies.services.vsl import (
 
 DNS_SD_TYPE = "_vsl._tcp.local."
 ANNOUNCE_EVERY = 10.0  # seconds
+ANNOUNCE_APART = (
+    1.2  # seconds: what is announced within one second adds to what was said before (RFC 6762, 10.2)
+)
 LOOPBACK = "127.0.0.1"
 
 
@@ -124,7 +127,9 @@ class Store:
             shown |= {"types": [node.type], "version": node.version, "access": node.access}
             shown["timestamp"] = int(node.timestamp)
         if depth > 0:
-            below = [a for a in self._nodes if a.startswith(f"{address}/") and "/" not in a[len(address) + 1 :]]
+            below = [
+                a for a in self._nodes if a.startswith(f"{address}/") and "/" not in a[len(address) + 1 :]
+            ]
             shown["children"] = {a.rpartition("/")[2]: self.get(a, scope, depth - 1) for a in below}
         return shown
 
@@ -235,7 +240,9 @@ class Agent:
         service = self._local_service(request)
         body = decode(await request.read(), request.content_type)
         address = self.store.register(service, str(body.get("modelId")))
-        self._run.log("registered", registered=service, model=body.get("modelId"), binary=body.get("binaryHash"))
+        self._run.log(
+            "registered", registered=service, model=body.get("modelId"), binary=body.get("binaryHash")
+        )
         self.changed.set()
         return self._reply(request, {"value": address})
 
@@ -249,7 +256,9 @@ class Agent:
     async def _search(self, request: web.Request) -> web.Response:
         model = "/" + request.match_info["type"]
         known = {self.name: self.store.services, **{p.name: p.services for p in self.peers.values()}}
-        found = [f"/{a}/{s}" for a, services in sorted(known.items()) for s, m in services.items() if m == model]
+        found = [
+            f"/{a}/{s}" for a, services in sorted(known.items()) for s, m in services.items() if m == model
+        ]
         return self._reply(request, {"value": "//".join(found)})
 
     async def _get(self, request: web.Request) -> web.Response:
@@ -320,11 +329,17 @@ class Agent:
         return opened
 
     def _subject(self, request: web.Request) -> tuple[str, str]:
-        return "/" + request.match_info["address"].rstrip("/"), service_of(request.headers.get("Authorization"))
+        return "/" + request.match_info["address"].rstrip("/"), service_of(
+            request.headers.get("Authorization")
+        )
 
-    def _served(self, request: web.Request, operation: str, service: str, address: str, **more: object) -> None:
+    def _served(
+        self, request: web.Request, operation: str, service: str, address: str, **more: object
+    ) -> None:
         if not self._is_local(request):
-            self._run.log("served", operation=operation, by=service, node=address, remote=request.remote, **more)
+            self._run.log(
+                "served", operation=operation, by=service, node=address, remote=request.remote, **more
+            )
 
     # Other agents
 
@@ -387,7 +402,13 @@ class Agent:
         if opened is None:
             raise VslError(404, f"nobody waits for callback {callback}", "CallbackUnknown")
         self._serial += 1
-        told = {"callbackId": callback, "serial": self._serial, "address": address, "invoke": "NOTIFY", "node": node}
+        told = {
+            "callbackId": callback,
+            "serial": self._serial,
+            "address": address,
+            "invoke": "NOTIFY",
+            "node": node,
+        }
         with contextlib.suppress(ConnectionError):
             await opened.send_json(told)
 
@@ -432,7 +453,9 @@ class Discovery:
             server=f"{self._host}.local.",
         )
 
-    def _heard(self, zeroconf: Zeroconf, service_type: str, name: str, state_change: ServiceStateChange) -> None:
+    def _heard(
+        self, zeroconf: Zeroconf, service_type: str, name: str, state_change: ServiceStateChange
+    ) -> None:
         agent = name.removesuffix(f".{service_type}")
         if state_change is ServiceStateChange.Removed:
             self._agent.left(agent)
@@ -450,16 +473,21 @@ class Discovery:
             services = {k: v for k, v in info.decoded_properties.items() if v is not None}
             self._agent.met(Peer(agent, addresses[0], info.port, services))
 
+    async def _changes(self, timeout: float) -> None:
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._agent.changed.wait(), timeout)
+        self._agent.changed.clear()
+
     async def work(self, address: str) -> None:
         """Announce and listen until cancelled, with a fresh announcement whenever the services change."""
+        await self._changes(ANNOUNCE_APART)  # most services come right after their agent
         aio = AsyncZeroconf(interfaces=[address], ip_version=IPVersion.V4Only)
         try:
             await aio.async_register_service(self._info(address), cooperating_responders=True)
             AsyncServiceBrowser(aio.zeroconf, DNS_SD_TYPE, handlers=[self._heard])
             while True:
-                with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(self._agent.changed.wait(), ANNOUNCE_EVERY)
-                self._agent.changed.clear()
+                await asyncio.sleep(ANNOUNCE_APART)
+                await self._changes(ANNOUNCE_EVERY)
                 await aio.async_update_service(self._info(address))
         finally:
             await aio.async_unregister_all_services()

@@ -2,14 +2,14 @@
 
 import asyncio
 
-import aiocoap
+import aiocoap  # type: ignore[import-untyped]  # aiocoap has no types
 from aiocoap import resource
 
 from topologies.services.programs import Lamp
 from topologies.services.runtime import Runtime
 
 
-class Light(resource.ObservableResource):
+class Light(resource.ObservableResource):  # type: ignore[misc]  # as above
     """1 when the lamp shines, 0 when not."""
 
     def __init__(self, run: Runtime, *, on: bool) -> None:

@@ -42,17 +42,23 @@ class Plc:
         self._run.log("sent", operation=what, plc=self.name)
         return answer
 
-    async def holding(self, address: int, count: int) -> list[int]:
+    async def holding(self, address: int, count: int) -> Sequence[int]:
         what = "Read Holding Registers"
-        return (await self.ask(what, lambda c: c.read_holding_registers(address, count=count, device_id=DEVICE))).registers
+        answer = await self.ask(
+            what, lambda c: c.read_holding_registers(address, count=count, device_id=DEVICE)
+        )
+        return answer.registers
 
-    async def inputs(self, address: int, count: int) -> list[int]:
+    async def inputs(self, address: int, count: int) -> Sequence[int]:
         what = "Read Input Registers"
-        return (await self.ask(what, lambda c: c.read_input_registers(address, count=count, device_id=DEVICE))).registers
+        answer = await self.ask(
+            what, lambda c: c.read_input_registers(address, count=count, device_id=DEVICE)
+        )
+        return answer.registers
 
-    async def coils(self, address: int, count: int) -> list[bool]:
-        what = "Read Coils"
-        return (await self.ask(what, lambda c: c.read_coils(address, count=count, device_id=DEVICE))).bits[:count]
+    async def coils(self, address: int, count: int) -> Sequence[bool]:
+        answer = await self.ask("Read Coils", lambda c: c.read_coils(address, count=count, device_id=DEVICE))
+        return answer.bits[:count]
 
     async def write_coil(self, address: int, value: bool) -> None:
         await self.ask("Write Single Coil", lambda c: c.write_coil(address, value, device_id=DEVICE))
@@ -65,7 +71,9 @@ class Plc:
         await self.ask(what, lambda c: c.write_registers(address, list(values), device_id=DEVICE))
 
     async def identification(self) -> dict[str, str]:
-        answer = await self.ask("Read Device Identification", lambda c: c.read_device_information(device_id=DEVICE))
+        answer = await self.ask(
+            "Read Device Identification", lambda c: c.read_device_information(device_id=DEVICE)
+        )
         found: Mapping[int, bytes] = getattr(answer, "information", {})
         return {str(k): v.decode(errors="replace") for k, v in found.items()}
 

@@ -16,7 +16,7 @@ KEEPALIVE = 15  # seconds
 
 
 class Broker:
-    """A connection that comes back by itself. `messages` has what arrives, `connected` is set while it stands."""
+    """A connection that comes back by itself: `messages` arrive, `connected` is set while it stands."""
 
     def __init__(self, run: Runtime, client: paho.Client) -> None:
         self._run, self._client = run, client
@@ -28,7 +28,9 @@ class Broker:
         client.on_disconnect = self._on_disconnect
         client.on_message = self._on_message
 
-    def _on_connect(self, _client: paho.Client, _data: object, _flags: object, reason: Any, *_more: object) -> None:
+    def _on_connect(
+        self, _client: paho.Client, _data: object, _flags: object, reason: Any, *_more: object
+    ) -> None:
         self._loop.call_soon_threadsafe(self._connected, str(reason))
 
     def _connected(self, reason: str) -> None:

@@ -15,7 +15,12 @@ from topologies.services.programs import Plc
 from topologies.services.runtime import Runtime
 
 READ_COILS, READ_HOLDING, READ_INPUT = 1, 3, 4
-WRITES = {5: "Write Single Coil", 6: "Write Single Register", 15: "Write Multiple Coils", 16: "Write Multiple Registers"}
+WRITES = {
+    5: "Write Single Coil",
+    6: "Write Single Register",
+    15: "Write Multiple Coils",
+    16: "Write Multiple Registers",
+}
 COLD, HOT_AT_FULL_SPEED = 20, 60  # degrees
 WORD = 1 << 16
 
@@ -29,7 +34,7 @@ async def main(run: Runtime, options: Plc) -> None:
             run.log("served", operation=WRITES[pdu.function_code], address=pdu.address, values=written)
         return pdu
 
-    identity = ModbusDeviceIdentification(
+    identity = ModbusDeviceIdentification(  # type: ignore[no-untyped-call]  # pymodbus leaves it open
         info_name={"VendorName": "Stellwerk", "ProductCode": "SW-7", "MajorMinorRevision": "2.4"}
     )
     blocks = (
@@ -55,4 +60,4 @@ async def main(run: Runtime, options: Plc) -> None:
             run.show(motor=motor, wanted=wanted, speed=speed, temperature=temperature)
             await asyncio.sleep(options.interval)
     finally:
-        await server.shutdown()
+        await server.shutdown()  # type: ignore[no-untyped-call]  # as above

@@ -3,6 +3,7 @@
 import asyncio
 import struct
 import time
+from typing import cast
 
 from topologies.services.programs import TimeServer
 from topologies.services.runtime import Runtime
@@ -30,8 +31,7 @@ class _Server(asyncio.DatagramProtocol):
         self._run = run
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.DatagramTransport)
-        self._transport = transport
+        self._transport = cast(asyncio.DatagramTransport, transport)  # what a datagram endpoint makes
 
     def datagram_received(self, data: bytes, addr: tuple[str, int]) -> None:
         said = answer(data, time.time())
@@ -43,7 +43,9 @@ class _Server(asyncio.DatagramProtocol):
 async def main(run: Runtime, options: TimeServer) -> None:
     """Serve until cancelled."""
     loop = asyncio.get_running_loop()
-    transport, _protocol = await loop.create_datagram_endpoint(lambda: _Server(run), local_addr=("0.0.0.0", PORT))
+    transport, _protocol = await loop.create_datagram_endpoint(
+        lambda: _Server(run), local_addr=("0.0.0.0", PORT)
+    )
     try:
         run.ready()
         await asyncio.Event().wait()

@@ -163,7 +163,9 @@ async def _ask(
 
 
 @contextlib.asynccontextmanager
-async def _registered(run: Runtime, model: str, program: str) -> AsyncIterator[tuple[Agent, asyncio.Task[None]]]:
+async def _registered(
+    run: Runtime, model: str, program: str
+) -> AsyncIterator[tuple[Agent, asyncio.Task[None]]]:
     """Register at the agent of this node, and unregister at the end. The task ends when the agent is gone."""
     async with contextlib.AsyncExitStack() as stack:
         http = await stack.enter_async_context(
@@ -188,7 +190,7 @@ async def _registered(run: Runtime, model: str, program: str) -> AsyncIterator[t
 
 
 async def live(run: Runtime, model: str, program: str, work: Callable[[Agent], Awaitable[None]]) -> None:
-    """Do `work` as a service of `model`, again whenever the agent came back; `program` is the file that does it."""
+    """Do `work` as a service of `model`, again whenever the agent came back; `program` is its file."""
     backoff = Backoff()
     while True:
         try:

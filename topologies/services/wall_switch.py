@@ -2,8 +2,8 @@
 
 import asyncio
 
-import aiocoap
-from aiocoap.error import Error
+import aiocoap  # type: ignore[import-untyped]  # aiocoap has no types
+from aiocoap.error import Error  # type: ignore[import-untyped]
 
 from topologies.services.programs import WallSwitch
 from topologies.services.runtime import Backoff, Runtime

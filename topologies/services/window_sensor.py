@@ -11,7 +11,9 @@ from topologies.services.runtime import Runtime
 
 async def main(run: Runtime, options: WindowSensor) -> None:
     """Tell of the window until cancelled; somebody opens and closes it all the time."""
-    async with connection(run, options.broker, version=MQTTProtocolVersion.MQTTv311, will=options.topic) as broker:
+    async with connection(
+        run, options.broker, version=MQTTProtocolVersion.MQTTv311, will=options.topic
+    ) as broker:
         opened = False
         while True:
             value = "open" if opened else "closed"

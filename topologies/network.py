@@ -1,0 +1,406 @@
+"""A topology's switches, hosts and links in Mininet on Open vSwitch.
+
+Knows nothing of services. Interface names are global on a machine, so a switch `s1` is the bridge
+`<prefix>s1` and its port 3 the interface `<prefix>s1-3`; inside a host the interface is `lan0` (and
+`wan0` on the router, towards the host behind it).
+"""
+
+import json
+import os
+import subprocess
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any
+
+from mininet.link import Link as MininetLink  # type: ignore[import-untyped]  # no part of Mininet has types
+from mininet.net import Mininet  # type: ignore[import-untyped]
+from mininet.node import Host as MininetHost  # type: ignore[import-untyped]
+from mininet.node import OVSSwitch
+
+from topologies import native
+from topologies.marks import BRIDGE_KEY, MARK, LabError
+from topologies.native import LAN, WAN
+from topologies.schema import Host, Topology
+
+TOOLS = {  # what a network needs, and the Debian package that has it
+    "ovs-vsctl": "openvswitch-switch",
+    "mnexec": "mininet",
+    "ip": "iproute2",
+    "ethtool": "ethtool",
+    "ifconfig": "net-tools",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """Where switches connect to."""
+
+    host: str
+    port: int
+
+    @classmethod
+    def parse(cls, text: str) -> "Endpoint":
+        """Raises LabError when it is not HOST:PORT."""
+        host, _, port = text.rpartition(":")
+        if not host or not port.isdecimal() or not 0 < int(port) < 65536:
+            raise LabError(f"controller {text!r}: give it as 127.0.0.1:6653, or none")
+        return cls(host.strip("[]"), int(port))
+
+
+class _Controller:
+    """What Mininet's OVSSwitch asks of a controller; ours is not Mininet's to start or to probe."""
+
+    name, protocol = "c0", "tcp"
+
+    def __init__(self, endpoint: Endpoint) -> None:
+        self.port = endpoint.port
+        self._host = endpoint.host
+
+    def IP(self) -> str:  # Mininet's name
+        return f"[{self._host}]" if ":" in self._host else self._host
+
+
+class _Marked:
+    """A Mininet node whose processes carry the laboratory's mark."""
+
+    mark: str
+
+    def __init__(self, name: str, *, mark: str, **params: Any) -> None:
+        self.mark = mark
+        super().__init__(name, **params)  # type: ignore[call-arg]  # Mininet's Node takes them
+
+    def _popen(self, command: Sequence[str], **params: Any) -> Any:
+        params.setdefault("env", {**os.environ, MARK: self.mark})
+        return super()._popen(command, **params)  # type: ignore[misc]  # Mininet's Node has it
+
+
+class _Host(_Marked, MininetHost):  # type: ignore[misc]  # Mininet has no types
+    pass
+
+
+class _Switch(_Marked, OVSSwitch):  # type: ignore[misc]  # Mininet has no types
+    """An Open vSwitch bridge; `loops` makes one without a controller find a spanning tree (RSTP)."""
+
+    def __init__(self, name: str, *, loops: bool, **params: Any) -> None:
+        super().__init__(name, **params)
+        self._loops = loops
+
+    def bridgeOpts(self) -> str:  # Mininet's name
+        options = f" external_ids:{BRIDGE_KEY}={self.mark}"
+        if self._loops and self.failMode == "standalone":
+            options += " rstp_enable=true other_config:rstp-forward-delay=4"
+        return str(super().bridgeOpts()) + options
+
+
+def datapath_here() -> str:
+    """`kernel` where the kernel has the openvswitch module, else `user` (the slower userspace datapath)."""
+    if Path("/sys/module/openvswitch").exists():
+        return "kernel"
+    found = (
+        subprocess.run(["modprobe", "openvswitch"], capture_output=True, check=False)
+        if _has("modprobe")
+        else None
+    )
+    return "kernel" if found and found.returncode == 0 else "user"
+
+
+def _has(tool: str) -> bool:
+    return any(Path(d, tool).exists() for d in (*os.get_exec_path(), "/usr/sbin", "/sbin"))
+
+
+def check_machine(topology: Topology) -> None:
+    """Raises LabError naming what the machine lacks for this topology, and how to get it."""
+    if os.geteuid() != 0:
+        raise LabError("a laboratory makes network namespaces, which needs root: run it with sudo")
+    needed = dict(TOOLS)
+    if any(h.ipv4 == "dhcp" for h in topology.hosts):
+        needed["busybox"] = "busybox"
+    if topology.outside:
+        needed["openssl"] = "openssl"
+    programs = {s.program for h in topology.hosts for s in h.services}
+    needed |= {
+        tool: package
+        for tool, package in {"mosquitto": "mosquitto", "dnsmasq": "dnsmasq-base"}.items()
+        if tool in programs
+    }
+    missing = {tool: package for tool, package in needed.items() if not _has(tool)}
+    if missing:
+        packages = " ".join(sorted(set(missing.values())))
+        raise LabError(
+            f"commands not found: {', '.join(missing)}; install them with: apt-get install {packages}"
+        )
+    asked = subprocess.run(["ovs-vsctl", "--timeout=5", "show"], capture_output=True, text=True, check=False)
+    if asked.returncode:
+        reason = asked.stderr.strip().splitlines()
+        raise LabError(
+            f"Open vSwitch does not answer ({reason[-1] if reason else 'no reason given'}); "
+            "start it with: service openvswitch-switch start"
+        )
+
+
+class Network:
+    """The network of one laboratory: `start` it once, then `join`, `leave` and so on, `stop` at the end."""
+
+    def __init__(
+        self,
+        topology: Topology,
+        *,
+        prefix: str,
+        mark: str,
+        directory: Path,
+        controller: Endpoint | None,
+        secure: bool,
+        datapath: str,
+    ) -> None:
+        self.topology, self.prefix, self.mark, self.directory = topology, prefix, mark, directory
+        self.controller, self.secure, self.datapath = controller, secure, datapath
+        self._net: Any = None
+        self._clients: dict[str, subprocess.Popen[bytes]] = {}  # DHCP clients
+
+    # Names
+
+    def bridge(self, switch: str) -> str:
+        return f"{self.prefix}{switch}"
+
+    def interface(self, switch: str, port: int) -> str:
+        return f"{self.prefix}{switch}-{port}"
+
+    def port_of(self, host: Host) -> str:
+        """The switch-side interface of a host."""
+        assert host.switch is not None
+        return self.interface(host.switch, self.topology.port(host.name))
+
+    def interfaces(self) -> list[str]:
+        """Every interface that the laboratory can make outside of namespaces."""
+        found = [self.bridge(s.name) for s in self.topology.switches]
+        for i, link in enumerate(self.topology.links):
+            found += [self.interface(end, self.topology.trunk_port(i, end)) for end in link.between]
+        return found + [self.port_of(h) for h in self.topology.hosts if h.switch]
+
+    # Building
+
+    def start(self) -> None:
+        """Build and start everything but the hosts that join later."""
+        (self.directory / "lease.sh").write_text(native.LEASE_SCRIPT, encoding="utf-8")
+        (self.directory / "lease.sh").chmod(0o755)
+        self._net = Mininet(
+            topo=None, build=False, controller=None, link=MininetLink, host=_Host, switch=_Switch
+        )
+        for switch in self.topology.switches:
+            self._net.addSwitch(
+                self.bridge(switch.name),
+                dpid=f"{switch.dpid:016x}",
+                mark=self.mark,
+                loops=len(self.topology.links) >= len(self.topology.switches),
+                failMode="secure" if self.secure else "standalone",
+                datapath=self.datapath,
+                protocols="OpenFlow13",
+            )
+        for i, link in enumerate(self.topology.links):
+            self._trunk(i, *link.between)
+        now = sorted((h for h in self.topology.hosts if h.joins == "now"), key=lambda h: h.behind is not None)
+        for host in now:
+            self._add(host)
+        self._net.build()
+        controllers = [_Controller(self.controller)] if self.controller else []
+        for switch in self._net.switches:
+            switch.start(controllers)
+        for host in now:
+            self._configure(host)
+
+    def _trunk(self, index: int, one: str, other: str) -> None:
+        port1, port2 = self.topology.trunk_port(index, one), self.topology.trunk_port(index, other)
+        self._net.addLink(
+            self._net[self.bridge(one)],
+            self._net[self.bridge(other)],
+            port1=port1,
+            port2=port2,
+            intfName1=self.interface(one, port1),
+            intfName2=self.interface(other, port2),
+        )
+
+    def _add(self, host: Host) -> None:
+        node = self._net.addHost(host.name, mark=self.mark, ip=None)
+        if host.switch:
+            self._net.addLink(
+                node,
+                self._net[self.bridge(host.switch)],
+                port1=0,
+                port2=self.topology.port(host.name),
+                intfName1=LAN,
+                intfName2=self.port_of(host),
+                addr1=host.mac,
+            )
+        else:
+            self._net.addLink(
+                node, self._net[host.behind], port1=0, port2=1, intfName1=LAN, intfName2=WAN, addr1=host.mac
+            )
+
+    def _configure(self, host: Host) -> None:
+        """Give the host its own name resolution and addresses, and switch checksum offload off.
+
+        Userspace datapaths hand on frames as they are, also those whose checksum the card was to write.
+        """
+        files = self.directory / "hosts" / host.name
+        files.mkdir(parents=True, exist_ok=True)
+        (files / "resolv.conf").write_text("", encoding="utf-8")
+        (files / "hosts").write_text(native.hosts_file(self.topology), encoding="utf-8")
+        (files / "nsswitch.conf").write_text("hosts: files dns\n", encoding="utf-8")
+        lines = [
+            "set -e",
+            "ip link set lo up",
+            f"ip link set {LAN} up",
+            f"ethtool -K {LAN} tx off >/dev/null",
+        ]
+        for file in ("resolv.conf", "hosts", "nsswitch.conf"):
+            target = Path("/etc", file).resolve()
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.touch(exist_ok=True)  # a mount needs something to be mounted on
+            lines.append(f"mount --bind {files / file} {target}")
+        if host.ipv6:
+            lines.append(f"ip -6 address add {host.ipv6} dev {LAN} nodad")
+        gateway = self.topology.gateway if host.behind else self._inside_gateway(host)
+        if host.ipv4 != "dhcp":
+            lines.append(f"ip -4 address add {host.ipv4}/{self.topology.length_at(host)} dev {LAN}")
+            if gateway:
+                lines.append(f"ip -4 route add default via {gateway}")
+        if "router" in host.roles and self.topology.outside:
+            length = self.topology.length_at(self.topology.outside[0])
+            lines += [
+                f"ip link set {WAN} up",
+                f"ethtool -K {WAN} tx off >/dev/null",
+                f"ip -4 address add {self.topology.gateway}/{length} dev {WAN}",
+                "echo 1 > /proc/sys/net/ipv4/ip_forward",
+            ]
+        asked = self.run(host.name, ["sh", "-c", "\n".join(lines)])
+        if asked.returncode:
+            raise LabError(f"host {host.name} could not be configured: {asked.stderr.strip()}")
+        if host.ipv4 == "dhcp":
+            command = native.udhcpc(host, self.directory / "lease.sh")
+            with (self.directory / "log" / f"{host.name}.dhcp.log").open("ab") as log:
+                self._clients[host.name] = self.popen(host.name, command, stdout=log, stderr=log)
+
+    def _inside_gateway(self, host: Host) -> str | None:
+        router = self.topology.router
+        return router.ipv4 if router and self.topology.outside and router.name != host.name else None
+
+    # While it runs
+
+    def joined(self, host: str) -> bool:
+        """Whether the host is on the network now."""
+        return self._net is not None and host in self._net
+
+    def join(self, name: str) -> None:
+        """Connect a host that joins later, or one that left."""
+        host = self.topology.host(name)
+        if self.joined(name):
+            raise LabError(f"host {name} has joined already")
+        self._add(host)
+        if host.switch:
+            port = self.port_of(host)
+            request = ["--", "set", "Interface", port, f"ofport_request={self.topology.port(name)}"]
+            self._vsctl("--may-exist", "add-port", self.bridge(host.switch), port, *request)
+            self._ip("link", "set", port, "up")
+        self._configure(host)
+
+    def leave(self, name: str) -> None:
+        """Disconnect a host, and forget it; its processes must have ended before."""
+        host = self.topology.host(name)
+        if not self.joined(name):
+            raise LabError(f"host {name} has not joined")
+        client = self._clients.pop(name, None)
+        if client:
+            client.terminate()
+            client.wait()
+        if host.switch:
+            self._vsctl("--if-exists", "del-port", self.bridge(host.switch), self.port_of(host))
+        self._net.delHost(self._net[name])
+        self._net.links = [k for k in self._net.links if name not in (k.intf1.node.name, k.intf2.node.name)]
+
+    def set_trunk(self, one: str, other: str, *, up: bool) -> None:
+        """Cut or mend the link between two switches; raises LabError when there is none."""
+        for i, link in enumerate(self.topology.links):
+            if set(link.between) == {one, other}:
+                for end in link.between:
+                    port = self.interface(end, self.topology.trunk_port(i, end))
+                    self._ip("link", "set", port, "up" if up else "down")
+                return
+        links = ", ".join("-".join(link.between) for link in self.topology.links)
+        raise LabError(f"no link between {one} and {other}; there are: {links or 'none'}")
+
+    def pid(self, host: str) -> int:
+        """A process that holds the host's namespaces (for mnexec -a and nsenter)."""
+        self.topology.host(host)  # the better error
+        if not self.joined(host):
+            raise LabError(f"host {host} has not joined yet")
+        return int(self._net[host].pid)
+
+    def _environment(self) -> dict[str, str]:
+        path = os.environ.get("PATH", os.defpath)
+        return {"PATH": f"{path}:/usr/sbin:/sbin", "LANG": "C.UTF-8", MARK: self.mark}
+
+    def popen(
+        self,
+        host: str,
+        command: Sequence[str],
+        *,
+        stdout: IO[bytes],
+        stderr: IO[bytes],
+        environment: dict[str, str] | None = None,
+    ) -> subprocess.Popen[bytes]:
+        """Start a process on a host, in a session of its own. Its standard input closes when we end."""
+        return subprocess.Popen(
+            ["mnexec", "-a", str(self.pid(host)), *command],
+            stdin=subprocess.PIPE,
+            stdout=stdout,
+            stderr=stderr,
+            env={**self._environment(), **(environment or {})},
+            start_new_session=True,
+        )
+
+    def run(
+        self, host: str, command: Sequence[str], timeout: float = 30.0
+    ) -> subprocess.CompletedProcess[str]:
+        """Run a command on a host to its end."""
+        return subprocess.run(
+            ["mnexec", "-a", str(self.pid(host)), *command],
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=timeout,
+            env=self._environment(),
+            stdin=subprocess.DEVNULL,
+        )
+
+    def address(self, host: str) -> str | None:
+        """The host's IPv4 address, None while it has none."""
+        asked = self.run(host, ["ip", "-json", "-4", "address", "show", "dev", LAN])
+        for interface in json.loads(asked.stdout or "[]"):
+            for info in interface.get("addr_info", []):
+                return str(info["local"])
+        return None
+
+    @staticmethod
+    def _vsctl(*arguments: str) -> None:
+        asked = subprocess.run(
+            ["ovs-vsctl", "--timeout=5", *arguments], capture_output=True, text=True, check=False
+        )
+        if asked.returncode:
+            raise LabError(f"ovs-vsctl {' '.join(arguments)}: {asked.stderr.strip()}")
+
+    @staticmethod
+    def _ip(*arguments: str) -> None:
+        asked = subprocess.run(["ip", *arguments], capture_output=True, text=True, check=False)
+        if asked.returncode:
+            raise LabError(f"ip {' '.join(arguments)}: {asked.stderr.strip()}")
+
+    def stop(self) -> None:
+        """Take everything down."""
+        for client in self._clients.values():
+            client.terminate()
+        for client in self._clients.values():
+            client.wait()
+        if self._net is not None:
+            self._net.stop()
+            self._net = None
