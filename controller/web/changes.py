@@ -41,8 +41,17 @@ def happened(old: SiteView | None, new: SiteView) -> Iterator[tuple[str, Said]]:
     """The events, by name, that lead from one view to another.
 
     `request`: one was added or changed; `request-closed`: nothing is asked there any more;
-    `decision`: made or undone; `in-force`: carried out everywhere; last, `version`.
+    `decision`: made or undone; `in-force`: carried out everywhere; last, if anything is, `version`.
     """
+    said = False
+    for name, value in _differences(old, new):
+        said = True
+        yield name, value
+    if said or old is None or old.version != new.version:
+        yield "version", VersionChanged(new.version, new.time, len(new.requests), new.inspector)
+
+
+def _differences(old: SiteView | None, new: SiteView) -> Iterator[tuple[str, Said]]:
     if old is not None:
         asked = {request.id: request for request in old.requests}
         for request in new.requests:
@@ -58,8 +67,6 @@ def happened(old: SiteView | None, new: SiteView) -> Iterator[tuple[str, Said]]:
                     yield "decision", view
                 if view.in_force and (before is None or not before.in_force):
                     yield "in-force", view
-    if old is None or old.version != new.version:
-        yield "version", VersionChanged(new.version, new.time, len(new.requests), new.inspector)
 
 
 class Changes:

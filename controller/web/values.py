@@ -248,13 +248,14 @@ def switch_name(site: SiteView, wanted: str) -> SwitchView | None:
 
 
 @cache
-def _adapter(kind: type) -> TypeAdapter[Any]:
+def _adapter(kind: Any) -> TypeAdapter[Any]:
     return TypeAdapter(kind)
 
 
 def to_json(value: Any) -> bytes:
     """A dataclass as JSON. Lone surrogates in names are escaped; no number is infinite."""
-    adapter = _adapter(type(value))
+    kind: Any = type(value)
+    adapter = _adapter(kind)
     try:
         return adapter.dump_json(value)
     except PydanticSerializationError:  # a string that is no UTF-8
