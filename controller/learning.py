@@ -129,7 +129,9 @@ class Learner:
         )
         for service in (asking, asked):
             newest = state.site.services[service.id]
-            state.put_service(replace(newest, last_new=seen.time, last_seen=seen.time))
+            state.put_service(
+                replace(newest, last_new=seen.time if learnt else newest.last_new, last_seen=seen.time)
+            )
         words = sentence(access, client, server)
         if learnt:
             state.note("learnt", words.replace(" wants to ", " may "), now, subject=relationship_id(access))
