@@ -66,7 +66,7 @@ CREATE TABLE decision (
     device TEXT,
     undone_at REAL,
     undone_by TEXT,
-    earlier INTEGER NOT NULL           -- how many places the list has of which decision_before holds the filled
+    earlier INTEGER NOT NULL           -- length of the list that decision_before holds
 ) STRICT;
 
 -- No references to services and decisions: what was learnt must be kept, too, while the decision that it
@@ -469,7 +469,8 @@ def load(connection: sqlite3.Connection) -> Record:
 
 def audit(connection: sqlite3.Connection, limit: int, before: int | None) -> list[AuditLine]:
     found = connection.execute(
-        f"SELECT number, {', '.join(_AUDIT)} FROM audit WHERE ? IS NULL OR number < ? ORDER BY number DESC LIMIT ?",
+        f"SELECT number, {', '.join(_AUDIT)} FROM audit "
+        "WHERE ? IS NULL OR number < ? ORDER BY number DESC LIMIT ?",
         (before, before, limit),
     )
     return [AuditLine(number, _entry(row)) for number, *row in found]

@@ -115,7 +115,8 @@ class Store:
         except (OSError, OverflowError) as error:
             reason = getattr(error, "strerror", None) or error
             raise StoreError(
-                f"cannot {what} the state in {self.path}: {reason}; give this user a folder that it may write to"
+                f"cannot {what} the state in {self.path}: {reason}; "
+                "give this user a folder that it may write to"
             ) from error
 
     def _remedy(self, error: sqlite3.DatabaseError) -> str:

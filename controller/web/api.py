@@ -17,7 +17,7 @@ from controller.web.changes import Changes
 from controller.web.commanding import commanding
 from controller.web.guard import Guard, problem
 from controller.web.reading import plain, reading
-from controller.web.site import History, Refusal, Site
+from controller.web.site import ApiError, History, Site
 from controller.web.values import Problem
 
 log = logging.getLogger(__name__)
@@ -64,9 +64,15 @@ def create_app(site: Site, history: History, token: str) -> FastAPI:
 
 
 def _answer_errors(app: FastAPI) -> None:
-    @app.exception_handler(Refusal)
-    async def refused(_: Request, error: Refusal) -> Response:
+    @app.exception_handler(ApiError)
+    async def refused(_: Request, error: ApiError) -> Response:
         return problem(error.status, error.code, error.message, error.remedy)
+
+    @app.exception_handler(TimeoutError)
+    async def silent(_: Request, __: TimeoutError) -> Response:
+        return problem(
+            504, "no answer", "the controller did not answer in time", "see its log; then try again"
+        )
 
     @app.exception_handler(RequestValidationError)
     async def misunderstood(_: Request, error: RequestValidationError) -> Response:

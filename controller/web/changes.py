@@ -9,12 +9,15 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 
+from starlette.concurrency import run_in_threadpool
+
 from controller.view import DecisionView, RequestView, SiteView
-from controller.web.site import Refusal, Site
+from controller.web.site import ApiError, Site
 from controller.web.values import to_json
 
 LISTENERS = 64  # at most, each holds a connection
-GATHER = 0.05  # s; changes within this time are told together
+GATHER = 0.1  # s; changes within this time are told together
+SHARE = 4  # or, if that is longer, this many times what it took to look at the site
 HEARTBEAT = 15.0  # s; a comment, so that both ends notice a dead line
 POLL = 0.05  # s; while waiting for something that rings no bell
 
@@ -111,23 +114,23 @@ class Changes:
         finally:
             self._waiting.discard(bell)
 
-    async def wait_until(self, seen: Callable[[SiteView], bool], timeout: float) -> SiteView:
-        """The first view in which `seen` holds, or the newest once `timeout` seconds are over."""
+    async def wait_until(self, seen: Callable[[SiteView], bool], at_most: float) -> SiteView:
+        """The first view in which `seen` holds, or the newest once `at_most` seconds are over."""
         loop = asyncio.get_running_loop()
-        end = loop.time() + timeout
+        end = loop.time() + at_most
         with self._bell() as bell:
             while True:
                 bell.clear()
-                view = self._site.snapshot()
+                view = await run_in_threadpool(self._site.snapshot)
                 left = end - loop.time()
                 if seen(view) or left <= 0 or self._closed:
                     return view
                 await _rung(bell, min(left, POLL))
 
     def listen(self) -> AsyncIterator[bytes]:
-        """The event stream for one listener; raises Refusal when there are too many."""
+        """The event stream for one listener; raises ApiError when there are too many."""
         if self._listeners >= LISTENERS:
-            raise Refusal(
+            raise ApiError(
                 503, "too many listeners", f"{LISTENERS} programs listen already", "close some of them"
             )
         return self._stream()
@@ -135,25 +138,27 @@ class Changes:
     async def _stream(self) -> AsyncIterator[bytes]:
         self._listeners += 1
         told: SiteView | None = None
+        loop = asyncio.get_running_loop()
         try:
             with self._bell() as bell:
                 while not self._closed:
                     bell.clear()
-                    view = self._site.snapshot()
+                    began = loop.time()
+                    view = await run_in_threadpool(self._site.snapshot)
                     for name, value in happened(told, view):
                         head = f"id: {view.version}\nevent: {name}\ndata: ".encode()
                         yield head + to_json(value) + b"\n\n"
                     told = view
-                    await asyncio.sleep(GATHER)
+                    await asyncio.sleep(max(GATHER, SHARE * (loop.time() - began)))
                     if not await _rung(bell, HEARTBEAT):
                         yield b": still here\n\n"
         finally:
             self._listeners -= 1
 
 
-async def _rung(bell: asyncio.Event, timeout: float) -> bool:
+async def _rung(bell: asyncio.Event, seconds: float) -> bool:
     try:
-        async with asyncio.timeout(timeout):
+        async with asyncio.timeout(seconds):
             await bell.wait()
     except TimeoutError:
         return False

@@ -6,8 +6,6 @@ tonight" is here.
 
 import time
 from collections.abc import Callable
-from datetime import datetime, timedelta
-from datetime import time as time_of_day
 
 from fastapi import APIRouter, Response
 from starlette.concurrency import run_in_threadpool
@@ -17,7 +15,7 @@ from controller.model.relationship import DeviceId, ServiceId
 from controller.view import DecisionView, SiteView
 from controller.web.changes import Changes
 from controller.web.reading import shown
-from controller.web.site import Refusal, Site
+from controller.web.site import ApiError, Site
 from controller.web.values import Answering, Blocking, Carried, LearnAction, Moving, Naming, Undoing
 
 LOCAL = "local command line"  # who shows the token of the state folder
@@ -27,8 +25,8 @@ _STATUS = {"not found": 404, "ambiguous": 409, "already so": 409, "not stored": 
 
 def tonight(now: float) -> float:
     """The next midnight of this machine's time zone."""
-    tomorrow = datetime.fromtimestamp(now).date() + timedelta(days=1)
-    return datetime.combine(tomorrow, time_of_day.min).timestamp()
+    today = time.localtime(now)
+    return time.mktime((today.tm_year, today.tm_mon, today.tm_mday + 1, 0, 0, 0, 0, 0, -1))
 
 
 def _made(view: SiteView, decision: int | None) -> DecisionView | None:
@@ -50,16 +48,11 @@ def commanding(site: Site, changes: Changes, clock: Callable[[], float] = time.t
     router = APIRouter(tags=["commands"])
 
     async def carry_out(command: Command, wait: float = 0.0) -> Response:
-        try:
-            answer: Answer = await run_in_threadpool(site.call, command)
-        except TimeoutError:
-            raise Refusal(
-                504, "no answer", "the controller did not answer in time", "see its log; then try again"
-            ) from None
+        answer: Answer = await run_in_threadpool(site.call, command)
         if answer.code is not None:
-            raise Refusal(_STATUS.get(answer.code, 400), answer.code, answer.message, answer.remedy)
-        view = site.snapshot()
+            raise ApiError(_STATUS.get(answer.code, 400), answer.code, answer.message, answer.remedy)
         if answer.decision is None:
+            view = await run_in_threadpool(site.snapshot)
             return shown(Carried(view.version, None, "", None, None, None))
         view = await changes.wait_until(_seen(answer.decision, isinstance(command, Undo)), wait)
         made = _made(view, answer.decision)
@@ -70,11 +63,11 @@ def commanding(site: Site, changes: Changes, clock: Callable[[], float] = time.t
             Carried(view.version, decision.id, decision.sentence, made.in_force, made.latency, decision.until)
         )
 
-    async def decide(id: str, approve: bool, body: Answering | None) -> Response:
+    async def decide(request: str, approve: bool, body: Answering | None) -> Response:
         body = body or Answering()
         command = Decide(
             token=0,
-            request=id,
+            request=request,
             approve=approve,
             by=LOCAL,
             scope=body.scope,
@@ -84,40 +77,40 @@ def commanding(site: Site, changes: Changes, clock: Callable[[], float] = time.t
         )
         return await carry_out(command, body.wait)
 
-    @router.post("/requests/{id}/approve", response_model=Carried)
-    async def approve(id: str, body: Answering | None = None) -> Response:
+    @router.post("/requests/{request}/approve", response_model=Carried)
+    async def approve(request: str, body: Answering | None = None) -> Response:
         """Allow what a request asks for."""
-        return await decide(id, True, body)
+        return await decide(request, True, body)
 
-    @router.post("/requests/{id}/deny", response_model=Carried)
-    async def deny(id: str, body: Answering | None = None) -> Response:
+    @router.post("/requests/{request}/deny", response_model=Carried)
+    async def deny(request: str, body: Answering | None = None) -> Response:
         """Keep what a request asks for blocked."""
-        return await decide(id, False, body)
+        return await decide(request, False, body)
 
-    @router.post("/decisions/{id}/undo", response_model=Carried)
-    async def undo(id: int, body: Undoing | None = None) -> Response:
+    @router.post("/decisions/{decision}/undo", response_model=Carried)
+    async def undo(decision: int, body: Undoing | None = None) -> Response:
         """Take a decision back."""
-        return await carry_out(Undo(0, id, LOCAL), body.wait if body else 0.0)
+        return await carry_out(Undo(0, decision, LOCAL), body.wait if body else 0.0)
 
-    @router.post("/services/{id:path}/learn", response_model=Carried)
-    async def learn(id: str, body: LearnAction) -> Response:
+    @router.post("/services/{name:path}/learn", response_model=Carried)
+    async def learn(name: str, body: LearnAction) -> Response:
         """Start a service's learning phase again, or end it now."""
-        return await carry_out(Learn(0, ServiceId(id), body.action == "start", LOCAL))
+        return await carry_out(Learn(0, ServiceId(name), body.action == "start", LOCAL))
 
-    @router.post("/services/{id:path}/move", response_model=Carried)
-    async def move(id: str, body: Moving) -> Response:
+    @router.post("/services/{name:path}/move", response_model=Carried)
+    async def move(name: str, body: Moving) -> Response:
         """A service lives on another device now; its model goes along."""
-        return await carry_out(Move(0, ServiceId(id), DeviceId(body.device), LOCAL))
+        return await carry_out(Move(0, ServiceId(name), DeviceId(body.device), LOCAL))
 
-    @router.post("/services/{id:path}/rename", response_model=Carried)
-    @router.post("/devices/{id:path}/rename", response_model=Carried)
-    async def rename(id: str, body: Naming) -> Response:
+    @router.post("/services/{name:path}/rename", response_model=Carried)
+    @router.post("/devices/{name:path}/rename", response_model=Carried)
+    async def rename(name: str, body: Naming) -> Response:
         """Give a service or device a name that sticks."""
-        return await carry_out(Rename(0, id, body.name, LOCAL))
+        return await carry_out(Rename(0, name, body.name, LOCAL))
 
-    @router.post("/devices/{id:path}/block", response_model=Carried)
-    async def block(id: str, body: Blocking | None = None) -> Response:
+    @router.post("/devices/{name:path}/block", response_model=Carried)
+    async def block(name: str, body: Blocking | None = None) -> Response:
         """Quarantine a device, or with `blocked: false` admit it again."""
-        return await carry_out(Block(0, DeviceId(id), body.blocked if body else True, LOCAL))
+        return await carry_out(Block(0, DeviceId(name), body.blocked if body else True, LOCAL))
 
     return router

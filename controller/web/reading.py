@@ -1,6 +1,7 @@
 """What can be asked: every route that changes nothing.
 
-Each answer is made from one snapshot of the site, so that its parts fit together.
+Each answer is made from one snapshot of the site, so that its parts fit together. The routes are no
+coroutines: FastAPI runs them in threads, as a snapshot may have to be waited for.
 """
 
 from collections import Counter
@@ -8,7 +9,6 @@ from collections.abc import AsyncIterator
 from typing import Annotated
 
 from fastapi import APIRouter, Query, Response
-from starlette.concurrency import run_in_threadpool
 from starlette.responses import StreamingResponse
 
 from controller.model.relationship import ServiceId
@@ -16,7 +16,7 @@ from controller.model.service import Admission
 from controller.view import SiteView, SwitchView
 from controller.web import metrics, why
 from controller.web.changes import Changes
-from controller.web.site import History, Refusal, Site
+from controller.web.site import ApiError, History, Site
 from controller.web.values import (
     Decisions,
     Devices,
@@ -46,7 +46,7 @@ def _the_switch(view: SiteView, wanted: str) -> SwitchView:
     found = switch_name(view, wanted)
     if found is None:
         names = ", ".join(switch.name for switch in view.switches) or "none is known yet"
-        raise Refusal(404, "not found", f"there is no switch {visible(wanted)}", f"the switches: {names}")
+        raise ApiError(404, "not found", f"there is no switch {visible(wanted)}", f"the switches: {names}")
     return found
 
 
@@ -91,78 +91,81 @@ def reading(site: Site, history: History, changes: Changes) -> APIRouter:
     router = APIRouter(tags=["reading"])
 
     @router.get("/status", response_model=Status)
-    async def status() -> Response:
+    def status() -> Response:
         """The site in numbers."""
         return shown(_status(site.snapshot()))
 
     @router.get("/graph", response_model=Graph)
-    async def graph(
+    def graph(
         switch: Annotated[str | None, Query(description="name or datapath id of one switch")] = None,
     ) -> Response:
         """Devices, services and relationships: the communication graph."""
         return shown(_graph(site.snapshot(), switch))
 
     @router.get("/requests", response_model=Requests)
-    async def requests() -> Response:
+    def requests() -> Response:
         """What waits for the site manager's answer."""
         view = site.snapshot()
         return shown(Requests(view.version, view.requests))
 
     @router.get("/decisions", response_model=Decisions)
-    async def decisions() -> Response:
+    def decisions() -> Response:
         """What was decided, and whether it is in force."""
         view = site.snapshot()
         return shown(Decisions(view.version, view.decisions))
 
     @router.get("/services", response_model=Services)
-    async def services() -> Response:
+    def services() -> Response:
         """Every service with its device and learning phase."""
         view = site.snapshot()
         return shown(Services(view.version, tuple(view.services.values())))
 
-    @router.get("/services/{id:path}", response_model=OneService)
-    async def service(id: str) -> Response:
+    @router.get("/services/{name:path}", response_model=OneService)
+    def service(name: str) -> Response:
         """One service with what it does and what is asked about it."""
         view = site.snapshot()
-        found = view.services.get(ServiceId(id))
+        found = view.services.get(ServiceId(name))
         if found is None:
-            raise Refusal(
-                404, "not found", f"there is no service {visible(id)}", "see 'graphwall services' for the ids"
+            raise ApiError(
+                404,
+                "not found",
+                f"there is no service {visible(name)}",
+                "see 'graphwall services' for the ids",
             )
         edges = tuple(
             edge
             for edge in view.relationships.values()
-            if id in (edge.relationship.access.client, edge.relationship.access.server)
+            if name in (edge.relationship.access.client, edge.relationship.access.server)
         )
-        names = {edge.id for edge in edges}
-        asked = tuple(request for request in view.requests if not names.isdisjoint(request.relationships))
+        ids = {edge.id for edge in edges}
+        asked = tuple(request for request in view.requests if not ids.isdisjoint(request.relationships))
         return shown(OneService(view.version, found, edges, asked))
 
     @router.get("/devices", response_model=Devices)
-    async def devices() -> Response:
+    def devices() -> Response:
         """Every device, those outside included."""
         view = site.snapshot()
         return shown(Devices(view.version, tuple(view.devices.values())))
 
     @router.get("/switches", response_model=Switches)
-    async def switches() -> Response:
+    def switches() -> Response:
         """Every switch with its ports and links."""
         view = site.snapshot()
         return shown(Switches(view.version, view.switches))
 
     @router.get("/pairs", response_model=Pairs)
-    async def pairs() -> Response:
+    def pairs() -> Response:
         """What the switches do between two devices: forward, drop, inspect or watch."""
         view = site.snapshot()
         return shown(Pairs(view.version, tuple(map(pair, view.pairs))))
 
     @router.get("/log", response_model=Log)
-    async def log(
+    def log(
         limit: Annotated[int, Query(ge=1, le=1000)] = 100,
         before: Annotated[int | None, Query(ge=0, lt=2**63, description="'next' of the page before")] = None,
     ) -> Response:
         """The log, newest first, page by page."""
-        lines = await run_in_threadpool(history.audit, limit, before)
+        lines = history.audit(limit, before)
         entries = tuple(
             LogEntry(
                 line.number,
@@ -177,19 +180,23 @@ def reading(site: Site, history: History, changes: Changes) -> APIRouter:
         return shown(Log(entries, entries[-1].number if len(entries) == limit else None))
 
     @router.get("/why", response_model=Why)
-    async def why_is_it(
-        id: Annotated[str | None, Query(description="relationship, request, decision, or cookie 0x…")] = None,
+    def why_is_it(
+        about: Annotated[
+            str | None, Query(alias="id", description="of a relationship, request, decision, or cookie 0x…")
+        ] = None,
         client: Annotated[str | None, Query(description="id, name or address of the asking end")] = None,
         server: Annotated[str | None, Query(description="id, name or address of the asked end")] = None,
         port: Annotated[str | None, Query(description='"80" or "udp-5683"')] = None,
     ) -> Response:
         """Why something is allowed or not, in sentences and with everything that they are made from."""
         view = site.snapshot()
-        if id is not None and client is None and server is None:
-            return shown(why.about(view, id))
-        if id is None and client is not None and server is not None:
+        if about is not None and client is None and server is None:
+            return shown(why.about(view, about))
+        if about is None and client is not None and server is not None:
             return shown(why.between(view, client, server, port))
-        raise Refusal(422, "incomplete", "why needs an id, or a client and a server", "give one or the other")
+        raise ApiError(
+            422, "incomplete", "why needs an id, or a client and a server", "give one or the other"
+        )
 
     @router.get(
         "/events",
@@ -209,13 +216,13 @@ def plain(site: Site) -> APIRouter:
     router = APIRouter(tags=["operation"])
 
     @router.get("/healthz", response_model=Health)
-    async def healthz() -> Response:
+    def healthz() -> Response:
         """Whether the controller answers; the only route that needs no token."""
         site.snapshot()
         return shown(Health("ok"))
 
     @router.get("/metrics", response_class=Response)
-    async def numbers() -> Response:
+    def numbers() -> Response:
         """The site for Prometheus."""
         return Response(metrics.render(site.snapshot()), media_type=metrics.MEDIA_TYPE)
 

@@ -3,6 +3,7 @@
 Knows nothing of what it serves, but that its event streams have to be ended first.
 """
 
+import os
 import socket
 import threading
 from contextlib import suppress
@@ -75,8 +76,8 @@ def serve(app: FastAPI, host: str, port: int) -> Server:
         listening = socket.create_server((host, port), family=family, backlog=128)
     except OSError as error:
         raise ServeError(
-            f"the API cannot listen on {host} port {port}: {error.strerror or error}; stop the program that does, "
-            "or set another 'api: {listen: …, port: …}' in site.yaml"
+            f"the API cannot listen on {host} port {port}: {os.strerror(error.errno or 0)}; "
+            "stop the program that does, or set another 'api: {listen: …, port: …}' in site.yaml"
         ) from error
     server = Server(app, listening)
     server.start()

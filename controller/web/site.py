@@ -14,7 +14,7 @@ class Site(Protocol):
     """The running firewall, to be used from any thread."""
 
     def snapshot(self) -> SiteView:
-        """The site as it is now; cheap, nothing is copied."""
+        """The site as it is now. May have to wait for it; raises TimeoutError in the end."""
 
     def call(self, command: Command) -> Answer:
         """Carry out a command and wait for its answer; the command's token is replaced.
@@ -43,7 +43,7 @@ class History(Protocol):
         """At most `limit` lines, newest first; `before`: only those with smaller numbers."""
 
 
-class Refusal(Exception):
+class ApiError(Exception):
     """A request that cannot be fulfilled, as the caller is told: what is wrong, and what to do."""
 
     def __init__(self, status: int, code: str, message: str, remedy: str) -> None:

@@ -4,7 +4,7 @@ import os
 import secrets
 from pathlib import Path
 
-TOKEN_FILE = "api-token"  # in the state folder; what programs on this machine show
+FILE = "api-token"  # in the state folder; what programs on this machine show
 BYTES = 32
 
 

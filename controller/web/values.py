@@ -206,7 +206,7 @@ class Undoing(_Body):
 
 
 class LearnAction(_Body):
-    """ "start" the learning phase again, or "end" it now."""
+    """Start the learning phase again ("start"), or end it now ("end")."""
 
     action: Annotated[str, Field(pattern="^(start|end)$")]
 
@@ -257,7 +257,7 @@ def to_json(value: Any) -> bytes:
     kind: Any = type(value)
     adapter = _adapter(kind)
     try:
-        return adapter.dump_json(value)
+        return adapter.dump_json(value, warnings="none")
     except PydanticSerializationError:  # a string that is no UTF-8
-        text = json.dumps(adapter.dump_python(value, mode="json"))
+        text = json.dumps(adapter.dump_python(value, mode="json", warnings="none"))
         return json.dumps(json.loads(text, parse_constant=lambda _: None)).encode()

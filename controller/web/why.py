@@ -1,5 +1,4 @@
-""" "Why is this so?" answered from one view of the site: the relationships, the switch's treatment of the
-pair, the open requests and the decisions that matter, and sentences made from them.
+"""Answers "why is this so?" from one view of the site: sentences, and what they are made from.
 
 Pure. Knows nothing of HTTP but the refusal of a question that cannot be understood.
 """
@@ -12,7 +11,7 @@ from typing import TypeVar
 from controller.model.relationship import DeviceId, Reason, ServiceId, Status, Treatment
 from controller.model.service import Admission
 from controller.view import DecisionView, PairView, RelationshipView, SiteView
-from controller.web.site import Refusal
+from controller.web.site import ApiError
 from controller.web.values import Why, pair
 from controller.words import explanation, visible
 
@@ -43,7 +42,7 @@ class _End:
 
 
 def _end(site: SiteView, text: str) -> _End:
-    """The device or service with this id, address or name; raises Refusal."""
+    """The device or service with this id, address or name; raises ApiError."""
     service = site.services.get(ServiceId(text))
     if service is not None:
         return _End(service.service.device, (service.service.id,))
@@ -64,8 +63,8 @@ def _end(site: SiteView, text: str) -> _End:
     fitting = sorted({*devices, *(view.service.id for view in named)})
     if fitting:
         names = ", ".join(visible(name) for name in fitting)
-        raise Refusal(409, "ambiguous", f"{visible(text)} could be {names}", "ask with one of these ids")
-    raise Refusal(
+        raise ApiError(409, "ambiguous", f"{visible(text)} could be {names}", "ask with one of these ids")
+    raise ApiError(
         404,
         "not found",
         f"no device or service is called {visible(text)}",
@@ -133,14 +132,14 @@ def about(site: SiteView, wanted: str) -> Why:
         return _answer(site, fitting, _pairs_of(site, fitting), ())
     if fitting:
         names = ", ".join(view.id for view in fitting[:5])
-        raise Refusal(409, "ambiguous", f"{visible(wanted)} could be {names}", "give more of the id")
+        raise ApiError(409, "ambiguous", f"{visible(wanted)} could be {names}", "give more of the id")
     made = next((view for view in site.decisions if str(view.decision.id) == wanted), None)
     if made is not None:
         accesses = set(made.decision.accesses)
         views = [view for view in site.relationships.values() if view.relationship.access in accesses]
         devices = () if made.decision.device is None else (made.decision.device,)
         return _answer(site, views, _pairs_of(site, views), devices, (made,))
-    raise Refusal(
+    raise ApiError(
         404,
         "not found",
         f"there is no relationship, request, decision, service or device {visible(wanted)}",
@@ -155,7 +154,7 @@ def _flow(site: SiteView, wanted: str) -> Why:
         cookie = -1
     pairs = [view for view in site.pairs if view.cookie == cookie]
     if not pairs:
-        raise Refusal(
+        raise ApiError(
             404,
             "not found",
             f"no treatment of two devices has the cookie {visible(wanted)}",
@@ -227,7 +226,8 @@ def _admissions(site: SiteView, devices: Iterable[DeviceId]) -> Iterator[str]:
     for device in devices:
         name = visible(site.devices[device].name)
         if site.devices[device].admission is Admission.BLOCKED:
-            yield f"{name} is blocked: nothing of it passes. Let it in again with: graphwall unblock {visible(device)}"
+            again = f"graphwall unblock {visible(device)}"
+            yield f"{name} is blocked: nothing of it passes. Let it in again with: {again}"
         else:
             yield f"{name} is new and waits to be admitted: nothing of it passes."
 

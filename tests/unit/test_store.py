@@ -273,7 +273,7 @@ def test_a_damaged_database_is_refused_and_left_alone(path: Path, kind: str) -> 
         case "holes":
             path.write_bytes(whole[:4096] + b"\x5a" * 8192 + whole[12288:])
     before = untouched(path)
-    with pytest.raises(StoreError, match="damaged|malformed") as failure:
+    with pytest.raises(StoreError, match=r"damaged|malformed") as failure:
         Store(path)
     assert "to go back to the last backup: " in str(failure.value)
     assert untouched(path) == before
@@ -297,7 +297,7 @@ def test_a_value_that_was_never_written_is_refused_with_a_remedy(path: Path) -> 
         editor.execute("UPDATE relationship SET status = 'fine' WHERE resource = '/state/1'")
         editor.commit()
     store = Store(path)
-    with pytest.raises(StoreError, match="'fine'.*go back to the last backup"):
+    with pytest.raises(StoreError, match=r"'fine'.*go back to the last backup"):
         store.load()
     store.close()
 
