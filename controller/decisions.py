@@ -267,7 +267,7 @@ class Decisions:
                     if relationship.status is Status.PENDING:
                         self.state.remove(relationship.access)
                 self.state.put_service(replace(other, own_name=f"{other.own_name}~before"))
-        self.state.put_service(replace(service, device=device.id))
+        self.state.put_service(replace(service, device=device.id, endpoints=frozenset()))
         text = f"{visible(service.name)} has moved to {visible(device.name)} and keeps its model"
         self.state.note("move", text, now, by=command.by, subject=service.id)
         return Outcome(Answer(command.token), before=Before(services=(service,)))

@@ -77,11 +77,17 @@ class Learner:
         reason = known.reason
         if known.status is Status.EXPIRED and status is Status.PENDING:
             reason = seen.reason
+        endpoint = known.endpoint
+        server = self._state.site.services[known.access.server]
+        if seen.allowed and endpoint not in server.endpoints:  # it has moved, and listens elsewhere now
+            endpoint = seen.endpoint
+            self._state.put_service(replace(server, endpoints=server.endpoints | {endpoint}))
         self._state.put(
             replace(
                 known,
                 status=status,
                 reason=reason,
+                endpoint=endpoint,
                 verb=seen.verb,
                 last_seen=max(known.last_seen, seen.time),
                 allowed=known.allowed + (seen.count if seen.allowed else 0),

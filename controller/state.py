@@ -119,6 +119,8 @@ class State:
         if old is None or _decided(old) != _decided(relationship):
             self._tell(_grant(relationship))
             could = old is not None and old.status.allows
+            if old is not None and old.endpoint != relationship.endpoint:
+                self.update_pairs(self._pairs_for(old), withdraw=True)
             self.update_pairs(
                 self._pairs_for(relationship),
                 withdraw=could != relationship.status.allows and relationship.status is not Status.LEARNED,

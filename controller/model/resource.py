@@ -10,7 +10,9 @@ Knows nothing of services, verdicts or frames. The rule, in full:
 3. A short number may be a counter or may be a door, so it stays, until the same relationship was
    learnt with `COUNTER_AT` different numbers in its place; then `widen` puts `{number}` there for
    all of them. That happens only while learning: afterwards the site manager is asked.
-4. What is longer than `LONGEST` is cut there and marked with a digest of the whole, so that a
+4. In a VSL node address the first part says where the service is now (`/agent1/light1/isOn`), which is
+   no part of what is asked for: it becomes `{agent}`, so that a service that moves keeps its model.
+5. What is longer than `LONGEST` is cut there and marked with a digest of the whole, so that a
    hostile name costs no memory and never equals another.
 """
 
@@ -56,7 +58,10 @@ def generalise(protocol: str, resource: str) -> str:
     'unit 1 coils 16-31'
     """
     if protocol in _SEGMENTED and len(resource) <= 8 * LONGEST:
-        resource = "/".join(_part(part) for part in resource.split("/"))
+        parts = [_part(part) for part in resource.split("/")]
+        if protocol == "vsl" and len(parts) > 2:
+            parts[1] = "{agent}"
+        resource = "/".join(parts)
     return shorten(resource)
 
 
