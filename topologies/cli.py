@@ -15,13 +15,14 @@ from rich.table import Table
 
 from topologies import control, marks, schema
 from topologies.marks import PREFIX, LabError
-from topologies.waiting import Waited
+from topologies.waiting import WaitedError
 
 OK, FAILED, USAGE = 0, 1, 2
 
 
 def _run(given: argparse.Namespace) -> int:
-    from topologies.laboratory import Laboratory, Setting  # Mininet takes its time to import
+    # Here, not above: Mininet takes its time to import, which other commands need not spend.
+    from topologies.laboratory import Laboratory, Setting  # noqa: PLC0415
 
     topology = schema.read(given.topology)
     ended = threading.Event()
@@ -81,8 +82,8 @@ def _ctl(given: argparse.Namespace) -> int:
 
 
 def _site(given: argparse.Namespace) -> int:
-    from topologies import site
-    from topologies.network import Network
+    from topologies import site  # noqa: PLC0415  as in _run
+    from topologies.network import Network  # noqa: PLC0415
 
     topology = schema.read(given.topology)
     network = Network(
@@ -174,7 +175,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (LabError, schema.ConfigError) as error:
         print(error, file=sys.stderr)
         return USAGE
-    except Waited as error:
+    except WaitedError as error:
         print(error, file=sys.stderr)
         return FAILED
     return status

@@ -3,16 +3,15 @@
 import contextlib
 import dataclasses
 import json
-import os
 import socket
 import socketserver
 from collections.abc import Callable, Mapping
 from threading import Thread
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 from topologies import marks
 from topologies.marks import LabError
-from topologies.waiting import Waited
+from topologies.waiting import WaitedError
 
 if TYPE_CHECKING:  # it takes Mininet's time to import, which whoever only asks need not spend
     from topologies.laboratory import Laboratory
@@ -47,7 +46,7 @@ def _status(laboratory: "Laboratory") -> dict[str, Any]:
 def _ready(laboratory: "Laboratory", timeout: str = "30") -> None:
     try:
         laboratory.wait_ready(float(timeout))
-    except Waited as error:
+    except WaitedError as error:
         raise LabError(str(error)) from None
 
 
@@ -106,7 +105,7 @@ class Control(socketserver.ThreadingUnixStreamServer):
         path = laboratory.directory / "control"
         path.unlink(missing_ok=True)
         super().__init__(str(path), _Handler)
-        os.chmod(path, 0o600)
+        path.chmod(0o600)
         self._thread = Thread(target=self.serve_forever, name="control", daemon=True)
 
     def answer(self, line: bytes) -> dict[str, Any]:
@@ -120,10 +119,10 @@ class Control(socketserver.ThreadingUnixStreamServer):
                 raise LabError(f"usage: ctl {name} {usage}".rstrip()) from None
         except (LabError, KeyError) as error:
             return {"ok": False, "error": str(error.args[0])}
-        except Exception as error:  # the border to whoever asks
+        except Exception as error:  # noqa: BLE001  the border to whoever asks
             return {"ok": False, "error": f"{type(error).__name__}: {error}"}
 
-    def __enter__(self) -> "Control":
+    def __enter__(self) -> Self:
         self._thread.start()
         return self
 

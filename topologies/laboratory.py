@@ -1,7 +1,6 @@
 """A running laboratory: a topology's network with its services. The only place that wires these parts."""
 
 import contextlib
-import shutil
 import subprocess
 import types
 from dataclasses import dataclass
@@ -9,9 +8,10 @@ from pathlib import Path
 from typing import Self
 
 from topologies import marks
+from topologies.machine import check_machine, datapath_here
 from topologies.manager import ServiceManager
 from topologies.marks import PREFIX, LabError
-from topologies.network import Endpoint, Network, check_machine, datapath_here
+from topologies.network import Endpoint, Network
 from topologies.schema import Topology
 from topologies.services.runtime import certificate_file
 
@@ -105,9 +105,10 @@ class Laboratory:
         marks.write_state(self._state)
 
     def _make_certificate(self) -> None:
-        """One self-signed certificate for all names of the simulated internet, and its key in the same file."""
+        """One self-signed certificate for all names of the simulated internet, its key in the same file."""
         names = [n for h in self.topology.outside for n in h.names] or ["internet.example"]
-        file = str(certificate_file(self.directory))
+        file = certificate_file(self.directory)
+        part = file.with_suffix(".crt")
         made = subprocess.run(
             [
                 *(
@@ -120,7 +121,7 @@ class Laboratory:
                     "ec_paramgen_curve:prime256v1",
                     "-nodes",
                 ),
-                *("-keyout", file, "-out", f"{file}.crt", "-days", "30", "-subj", f"/CN={names[0]}"),
+                *("-keyout", str(file), "-out", str(part), "-days", "30", "-subj", f"/CN={names[0]}"),
                 *("-addext", "subjectAltName=" + ",".join(f"DNS:{n}" for n in names)),
             ],
             capture_output=True,
@@ -129,8 +130,7 @@ class Laboratory:
         )
         if made.returncode:
             raise LabError(f"openssl made no certificate: {made.stderr.strip()}")
-        with open(file, "a", encoding="utf-8") as both, open(f"{file}.crt", encoding="utf-8") as certificate:
-            shutil.copyfileobj(certificate, both)
+        file.write_text(file.read_text(encoding="utf-8") + part.read_text(encoding="utf-8"), encoding="utf-8")
 
     def join(self, host: str) -> None:
         """Connect a host that joins later, and start its services."""
@@ -143,7 +143,7 @@ class Laboratory:
         self.network.leave(host)
 
     def wait_ready(self, timeout: float = 30.0) -> None:
-        """Wait until all running services do their work; raises waiting.Waited naming who does not."""
+        """Wait until all running services do their work; raises waiting.WaitedError naming who does not."""
         self.services.wait_ready(timeout)
 
     def stop(self) -> None:

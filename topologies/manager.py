@@ -14,7 +14,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from pathlib import Path
 from typing import Any
@@ -202,9 +202,7 @@ class ServiceManager:
         """Replace a service by another version of it, on the same host."""
         with self._lock:
             placement = self._placement(service)
-            if placement.service.version(version) is None:
-                versions = ", ".join(["1", *placement.service.versions])
-                raise LabError(f"service {service} has no version {version!r}; there are: {versions}")
+            self._version(replace(placement, version=version))
             self.stop(service)
             placement.version = version
             self._launch(placement)
@@ -242,7 +240,7 @@ class ServiceManager:
         return answer["result"]
 
     def wait_ready(self, timeout: float, services: Iterable[str] | None = None) -> None:
-        """Wait until all running services (or those named) are ready; raises Waited naming who is not."""
+        """Wait until all running services (or those named) are ready; raises WaitedError naming the rest."""
         wanted = None if services is None else set(services)
 
         def late() -> list[str]:
@@ -255,15 +253,17 @@ class ServiceManager:
 
         try:
             waiting.until(lambda: not late(), "services ready", timeout)
-        except waiting.Waited:
-            raise waiting.Waited(f"not ready within {timeout:g} s: {', '.join(late())}") from None
+        except waiting.WaitedError:
+            raise waiting.WaitedError(f"not ready within {timeout:g} s: {', '.join(late())}") from None
 
     # How
 
     @staticmethod
     def _version(placement: _Placement) -> Version:
         found = placement.service.version(placement.version)
-        assert found is not None  # update() has checked it
+        if found is None:
+            name, versions = placement.service.name, ", ".join(["1", *placement.service.versions])
+            raise LabError(f"service {name} has no version {placement.version!r}; there are: {versions}")
         return found
 
     def _launch(self, placement: _Placement) -> None:

@@ -11,25 +11,16 @@ import subprocess
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, Self
 
-from mininet.link import Link as MininetLink  # type: ignore[import-untyped]  # no part of Mininet has types
-from mininet.net import Mininet  # type: ignore[import-untyped]
-from mininet.node import Host as MininetHost  # type: ignore[import-untyped]
-from mininet.node import OVSSwitch
+from mininet.link import Link as MininetLink
+from mininet.net import Mininet
 
 from topologies import native
-from topologies.marks import BRIDGE_KEY, MARK, LabError
+from topologies.marks import MARK, LabError
 from topologies.native import LAN, WAN
+from topologies.nodes import Controller, MarkedHost, MarkedSwitch
 from topologies.schema import Host, Topology
-
-TOOLS = {  # what a network needs, and the Debian package that has it
-    "ovs-vsctl": "openvswitch-switch",
-    "mnexec": "mininet",
-    "ip": "iproute2",
-    "ethtool": "ethtool",
-    "ifconfig": "net-tools",
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,103 +31,12 @@ class Endpoint:
     port: int
 
     @classmethod
-    def parse(cls, text: str) -> "Endpoint":
+    def parse(cls, text: str) -> Self:
         """Raises LabError when it is not HOST:PORT."""
         host, _, port = text.rpartition(":")
         if not host or not port.isdecimal() or not 0 < int(port) < 65536:
             raise LabError(f"controller {text!r}: give it as 127.0.0.1:6653, or none")
         return cls(host.strip("[]"), int(port))
-
-
-class _Controller:
-    """What Mininet's OVSSwitch asks of a controller; ours is not Mininet's to start or to probe."""
-
-    name, protocol = "c0", "tcp"
-
-    def __init__(self, endpoint: Endpoint) -> None:
-        self.port = endpoint.port
-        self._host = endpoint.host
-
-    def IP(self) -> str:  # Mininet's name
-        return f"[{self._host}]" if ":" in self._host else self._host
-
-
-class _Marked:
-    """A Mininet node whose processes carry the laboratory's mark."""
-
-    mark: str
-
-    def __init__(self, name: str, *, mark: str, **params: Any) -> None:
-        self.mark = mark
-        super().__init__(name, **params)  # type: ignore[call-arg]  # Mininet's Node takes them
-
-    def _popen(self, command: Sequence[str], **params: Any) -> Any:
-        params.setdefault("env", {**os.environ, MARK: self.mark})
-        return super()._popen(command, **params)  # type: ignore[misc]  # Mininet's Node has it
-
-
-class _Host(_Marked, MininetHost):  # type: ignore[misc]  # Mininet has no types
-    pass
-
-
-class _Switch(_Marked, OVSSwitch):  # type: ignore[misc]  # Mininet has no types
-    """An Open vSwitch bridge; `loops` makes one without a controller find a spanning tree (RSTP)."""
-
-    def __init__(self, name: str, *, loops: bool, **params: Any) -> None:
-        super().__init__(name, **params)
-        self._loops = loops
-
-    def bridgeOpts(self) -> str:  # Mininet's name
-        options = f" external_ids:{BRIDGE_KEY}={self.mark}"
-        if self._loops and self.failMode == "standalone":
-            options += " rstp_enable=true other_config:rstp-forward-delay=4"
-        return str(super().bridgeOpts()) + options
-
-
-def datapath_here() -> str:
-    """`kernel` where the kernel has the openvswitch module, else `user` (the slower userspace datapath)."""
-    if Path("/sys/module/openvswitch").exists():
-        return "kernel"
-    found = (
-        subprocess.run(["modprobe", "openvswitch"], capture_output=True, check=False)
-        if _has("modprobe")
-        else None
-    )
-    return "kernel" if found and found.returncode == 0 else "user"
-
-
-def _has(tool: str) -> bool:
-    return any(Path(d, tool).exists() for d in (*os.get_exec_path(), "/usr/sbin", "/sbin"))
-
-
-def check_machine(topology: Topology) -> None:
-    """Raises LabError naming what the machine lacks for this topology, and how to get it."""
-    if os.geteuid() != 0:
-        raise LabError("a laboratory makes network namespaces, which needs root: run it with sudo")
-    needed = dict(TOOLS)
-    if any(h.ipv4 == "dhcp" for h in topology.hosts):
-        needed["busybox"] = "busybox"
-    if topology.outside:
-        needed["openssl"] = "openssl"
-    programs = {s.program for h in topology.hosts for s in h.services}
-    needed |= {
-        tool: package
-        for tool, package in {"mosquitto": "mosquitto", "dnsmasq": "dnsmasq-base"}.items()
-        if tool in programs
-    }
-    missing = {tool: package for tool, package in needed.items() if not _has(tool)}
-    if missing:
-        packages = " ".join(sorted(set(missing.values())))
-        raise LabError(
-            f"commands not found: {', '.join(missing)}; install them with: apt-get install {packages}"
-        )
-    asked = subprocess.run(["ovs-vsctl", "--timeout=5", "show"], capture_output=True, text=True, check=False)
-    if asked.returncode:
-        reason = asked.stderr.strip().splitlines()
-        raise LabError(
-            f"Open vSwitch does not answer ({reason[-1] if reason else 'no reason given'}); "
-            "start it with: service openvswitch-switch start"
-        )
 
 
 class Network:
@@ -167,9 +67,8 @@ class Network:
         return f"{self.prefix}{switch}-{port}"
 
     def port_of(self, host: Host) -> str:
-        """The switch-side interface of a host."""
-        assert host.switch is not None
-        return self.interface(host.switch, self.topology.port(host.name))
+        """The switch-side interface of a host on a switch."""
+        return self.interface(host.switch or "", self.topology.port(host.name))
 
     def interfaces(self) -> list[str]:
         """Every interface that the laboratory can make outside of namespaces."""
@@ -185,7 +84,7 @@ class Network:
         (self.directory / "lease.sh").write_text(native.LEASE_SCRIPT, encoding="utf-8")
         (self.directory / "lease.sh").chmod(0o755)
         self._net = Mininet(
-            topo=None, build=False, controller=None, link=MininetLink, host=_Host, switch=_Switch
+            topo=None, build=False, controller=None, link=MininetLink, host=MarkedHost, switch=MarkedSwitch
         )
         for switch in self.topology.switches:
             self._net.addSwitch(
@@ -203,7 +102,7 @@ class Network:
         for host in now:
             self._add(host)
         self._net.build()
-        controllers = [_Controller(self.controller)] if self.controller else []
+        controllers = [Controller(self.controller.host, self.controller.port)] if self.controller else []
         for switch in self._net.switches:
             switch.start(controllers)
         for host in now:

@@ -43,11 +43,12 @@ def _address_or_dhcp(value: str) -> str:
 
 def _interface(value: str) -> str:
     try:
-        if "/" not in value:
-            raise ValueError
-        return str(ipaddress.IPv6Interface(value))
+        found = ipaddress.IPv6Interface(value)
     except ValueError:
-        raise ValueError("an IPv6 address with its prefix length looks like fd00:77::10/64") from None
+        found = None
+    if found is None or "/" not in value:
+        raise ValueError("an IPv6 address with its prefix length looks like fd00:77::10/64")
+    return str(found)
 
 
 class _Section(BaseModel):

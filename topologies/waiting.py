@@ -7,14 +7,14 @@ from typing import TypeVar
 T = TypeVar("T")
 
 
-class Waited(Exception):
+class WaitedError(Exception):
     """The condition did not come true in time; the message says which, and what was seen last."""
 
 
 def until(condition: Callable[[], T], what: str, timeout: float = 10.0, every: float = 0.05) -> T:
     """The first true value of `condition`, asked every `every` seconds.
 
-    Raises Waited after `timeout` seconds.
+    Raises WaitedError after `timeout` seconds.
     """
     end = time.monotonic() + timeout
     while True:
@@ -22,5 +22,5 @@ def until(condition: Callable[[], T], what: str, timeout: float = 10.0, every: f
         if value:
             return value
         if time.monotonic() >= end:
-            raise Waited(f"{what}: not within {timeout:g} s (last: {value!r})")
+            raise WaitedError(f"{what}: not within {timeout:g} s (last: {value!r})")
         time.sleep(every)

@@ -3,6 +3,7 @@
 import contextlib
 import ssl
 from collections.abc import AsyncIterator
+from typing import Any
 
 import aiohttp
 from aiohttp import web
@@ -19,8 +20,7 @@ async def serving(
     """Serve `routes` on all `ports`, each with or without TLS; every request is logged."""
 
     @web.middleware
-    async def logged(request: web.Request, handler: object) -> web.StreamResponse:
-        assert callable(handler)
+    async def logged(request: web.Request, handler: Any) -> web.StreamResponse:
         response: web.StreamResponse = await handler(request)
         run.log(
             "served",

@@ -15,7 +15,7 @@ DEVICE = 1  # the unit id of every PLC
 TIMEOUT = 3.0  # seconds
 
 
-class Refused(Exception):
+class RefusedError(Exception):
     """The PLC answered with an exception, or not at all."""
 
 
@@ -28,17 +28,17 @@ class Plc:
         self._lock = asyncio.Lock()
 
     async def ask(self, what: str, call: Callable[[AsyncModbusTcpClient], Awaitable[ModbusPDU]]) -> ModbusPDU:
-        """Do `call` on a standing connection; raises Refused."""
+        """Do `call` on a standing connection; raises RefusedError."""
         async with self._lock:
             try:
                 if not self._client.connected and not await self._client.connect():
-                    raise Refused(f"{self.name} takes no connection")
+                    raise RefusedError(f"{self.name} takes no connection")
                 answer = await call(self._client)
             except (ModbusException, OSError, TimeoutError) as error:
                 self._client.close()
-                raise Refused(f"{self.name}: {error}") from None
+                raise RefusedError(f"{self.name}: {error}") from None
         if answer.isError():
-            raise Refused(f"{self.name}: {answer}")
+            raise RefusedError(f"{self.name}: {answer}")
         self._run.log("sent", operation=what, plc=self.name)
         return answer
 
@@ -118,7 +118,7 @@ async def poll(
         while True:
             try:
                 readings[plc.name] = await read(plc)
-            except Refused as error:
+            except RefusedError as error:
                 readings[plc.name] = str(error)
                 run.log("refused", plc=plc.name, error=str(error))
                 run.show(readings=dict(readings))

@@ -104,10 +104,12 @@ class Runtime:
             asked = json.loads(await reader.readline())
             name, arguments = asked["command"], asked.get("arguments", {})
             self.log("command", command=name, arguments=arguments)
-            if name not in self.commands:
-                raise ValueError(f"no command {name!r}; there are: {', '.join(self.commands) or 'none'}")
-            answer: dict[str, object] = {"ok": True, "result": await self.commands[name](**arguments)}
-        except Exception as error:  # the border to whoever commands: every failure is an answer
+            if name in self.commands:
+                answer: dict[str, object] = {"ok": True, "result": await self.commands[name](**arguments)}
+            else:
+                known = ", ".join(self.commands) or "none"
+                answer = {"ok": False, "error": f"no command {name!r}; there are: {known}"}
+        except Exception as error:  # noqa: BLE001  the border to whoever commands: every failure is an answer
             answer = {"ok": False, "error": f"{type(error).__name__}: {error}"}
         writer.write(json.dumps(answer, default=str).encode() + b"\n")
         with contextlib.suppress(OSError):

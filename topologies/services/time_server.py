@@ -40,7 +40,7 @@ class _Server(asyncio.DatagramProtocol):
             self._run.log("served", operation="time", remote=addr[0])
 
 
-async def main(run: Runtime, options: TimeServer) -> None:
+async def main(run: Runtime, _options: TimeServer) -> None:
     """Serve until cancelled."""
     loop = asyncio.get_running_loop()
     transport, _protocol = await loop.create_datagram_endpoint(
