@@ -1,0 +1,83 @@
+"""What all tests share: why one cannot run here, where the captures are, and the order of the kinds."""
+
+import os
+import shutil
+import subprocess
+from functools import cache
+from pathlib import Path
+
+import pytest
+from hypothesis import settings
+
+ROOT = Path(__file__).parents[1]
+
+# Cheap and telling first. What is not named comes last, in pytest's own order.
+ORDER = ("architecture", "unit", "properties", "switch", "setup", "scenarios", "browser", "benchmarks")
+
+# Deadlines measure the machine. The same commit must give the same answer in continuous integration;
+# `./lab fuzz` looks further.
+settings.register_profile("default", deadline=None)
+settings.register_profile("ci", deadline=None, derandomize=True)
+settings.register_profile("fuzz", deadline=None, max_examples=20_000)
+settings.load_profile("ci" if os.environ.get("CI") else "default")
+
+
+@cache
+def _lacks_for_switch() -> str | None:
+    if os.geteuid() != 0:
+        return "needs root: sudo ./lab test"
+    for command in ("ovs-vsctl", "ovs-appctl", "ip", "ethtool"):
+        if shutil.which(command) is None:
+            return f"needs the command {command}: sudo ./lab setup"
+    try:
+        subprocess.run(["ovs-vsctl", "--timeout=5", "show"], check=True, capture_output=True)
+        subprocess.run(["ovs-appctl", "--timeout=5", "version"], check=True, capture_output=True)
+    except subprocess.CalledProcessError:
+        return "needs a running Open vSwitch: sudo ./lab setup"
+    return None
+
+
+@cache
+def _lacks_for_mininet() -> str | None:
+    if shutil.which("mnexec") is None:
+        return "needs the command mnexec: sudo ./lab setup"
+    return _lacks_for_switch()
+
+
+@cache
+def _lacks_for_browser() -> str | None:
+    if shutil.which("chromium") is None:
+        return "needs Chromium: apt-get install chromium"
+    return None
+
+
+LACKS = {"root": _lacks_for_switch, "mininet": _lacks_for_mininet, "browser": _lacks_for_browser}
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    for marker, lacks in LACKS.items():
+        if item.get_closest_marker(marker) and (reason := lacks()):
+            pytest.skip(reason)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    def rank(item: pytest.Item) -> int:
+        kind = item.path.relative_to(ROOT / "tests").parts[0]
+        return ORDER.index(kind) if kind in ORDER else len(ORDER)
+
+    items.sort(key=rank)
+
+
+@pytest.fixture(scope="session")
+def root() -> Path:
+    """The checkout."""
+    return ROOT
+
+
+@pytest.fixture(scope="session")
+def shared_captures() -> Path:
+    """Real traffic, one folder per protocol. It is large, so it lies beside the checkout."""
+    captures = ROOT.parent / "shared" / "captures"
+    if not captures.is_dir():
+        pytest.skip("no captures in ../shared/captures")
+    return captures
