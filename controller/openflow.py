@@ -7,7 +7,7 @@ holds the two encodings against each other. The rest is rare and left to os-ken.
 """
 
 import struct
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import lru_cache
 from ipaddress import IPv6Address, ip_address, ip_network
 from typing import Any, assert_never
@@ -67,7 +67,7 @@ _GROUP_BIT = "01:00:00:00:00:00"
 _TAG_PRESENT = 0x1000
 
 
-class NotEncodable(ValueError):
+class EncodingError(ValueError):
     """This flow cannot be said in OpenFlow; a bug of whoever made it."""
 
 
@@ -118,12 +118,12 @@ def _mac(text: str) -> bytes:
 def _address(eth_type: int, side: int, text: str) -> bytes:
     plain, masked = _ADDRESSES[eth_type][side]
     if (":" in text) != (eth_type == IPV6):
-        raise NotEncodable(f"{text}: an address of the other family than the eth_type {eth_type:#x}")
+        raise EncodingError(f"{text}: an address of the other family than the eth_type {eth_type:#x}")
     if "/" not in text:
         return plain + ip_address(text).packed
     network = ip_network(text)
     if network.prefixlen in (0, network.max_prefixlen):
-        raise NotEncodable(
+        raise EncodingError(
             f"{text}: a switch gives this back as another match; leave it out or write the address"
         )
     return masked + network.network_address.packed + network.netmask.packed
@@ -137,7 +137,7 @@ def _encode_match(match: Match) -> bytes:
         add(_IN_PORT + match.in_port.to_bytes(4))
     if match.eth_dst is not None:
         if match.eth_dst_group:
-            raise NotEncodable("eth_dst and eth_dst_group are one field; set one of them")
+            raise EncodingError("eth_dst and eth_dst_group are one field; set one of them")
         add(_ETH_DST + _mac(match.eth_dst))
     elif match.eth_dst_group:
         add(_ETH_DST_MASKED + _mac(_GROUP_BIT) * 2)
@@ -161,7 +161,7 @@ def _encode_match(match: Match) -> bytes:
         if match.icmp_type is not None:
             add(_ICMP_TYPE[match.ip_proto or 0] + match.icmp_type.to_bytes(1))
     except KeyError:
-        raise NotEncodable(
+        raise EncodingError(
             f"{match}: addresses need eth_type IP or ARP; ports and types need their ip_proto"
         ) from None
     if match.nd_target is not None:
@@ -169,7 +169,7 @@ def _encode_match(match: Match) -> bytes:
     if match.tcp_flags is not None:
         value, mask = match.tcp_flags
         if value & ~mask or mask & ~_TCP_FLAGS_ALL or not mask:
-            raise NotEncodable(
+            raise EncodingError(
                 f"tcp_flags {match.tcp_flags}: the value must lie in the mask, the mask in twelve bits"
             )
         add(_TCP_FLAGS_MASKED + struct.pack("!HH", value, mask))
@@ -302,13 +302,13 @@ def _encode_instructions(flow: Flow, metered: bool) -> bytes:
     actions, goto = flow.actions, b""
     if actions and isinstance(actions[-1], Goto):
         if actions[-1].table <= flow.table:
-            raise NotEncodable(f"{flow}: Goto leads to a later table only")
+            raise EncodingError(f"{flow}: Goto leads to a later table only")
         goto = struct.pack("!HHB3x", ofp.OFPIT_GOTO_TABLE, 8, actions[-1].table)
         actions = actions[:-1]
     applied: list[bytes] = []
     for place, action in enumerate(actions, start=1):
         if isinstance(action, Goto) or (isinstance(action, Track) and (goto or place < len(actions))):
-            raise NotEncodable(f"{flow}: {type(action).__name__} must be the last action")
+            raise EncodingError(f"{flow}: {type(action).__name__} must be the last action")
         applied.append(_encode_action(action))
     if applied:
         data = b"".join(applied)
@@ -354,7 +354,7 @@ def encode_flow(flow: Flow, command: int, xid: int, metered: bool = True) -> byt
     """One OFPFlowMod. `command` is ADD, which replaces a flow of the same key, or DELETE_STRICT.
 
     `metered` False for switches without meters. Flows with a timeout report their end (decode_flow).
-    Raises NotEncodable.
+    Raises EncodingError.
     """
     oxm = _encode_match(flow.match)
     instructions = _encode_instructions(flow, metered) if command == ADD else b""
@@ -376,12 +376,19 @@ def encode_flow(flow: Flow, command: int, xid: int, metered: bool = True) -> byt
     ))  # fmt: skip
 
 
-def encode_change(change: Change, xids: Iterator[int], metered: bool = True) -> Iterator[bytes]:
-    """The messages of a change: deletions, then additions. The barrier is the caller's."""
-    for flow in change.delete:
-        yield encode_flow(flow, DELETE_STRICT, next(xids), metered)
-    for flow in change.add:
-        yield encode_flow(flow, ADD, next(xids), metered)
+def encode_change(
+    change: Change, xids: Iterator[int], refused: Callable[[Flow, str], object], metered: bool = True
+) -> Iterator[bytes]:
+    """The messages of a change: deletions, then additions. The barrier is the caller's.
+
+    A flow that cannot be encoded is left out and told to `refused`, with the reason.
+    """
+    for command, flows in ((DELETE_STRICT, change.delete), (ADD, change.add)):
+        for flow in flows:
+            try:
+                yield encode_flow(flow, command, next(xids), metered)
+            except (EncodingError, struct.error, OverflowError, ValueError) as error:
+                refused(flow, str(error))
 
 
 def is_ours(cookie: int) -> bool:
@@ -472,11 +479,12 @@ def decode_port(port: Any) -> PortInfo:
 
 
 def _words(constant: str) -> str:
-    """
+    """The readable part of a name of os-ken's.
+
     >>> _words("OFPBMC_BAD_PREREQ(9)")
     'bad prereq'
     """
-    return constant.split("(")[0].partition("_")[2].replace("_", " ").lower() or constant
+    return constant.split("(", maxsplit=1)[0].partition("_")[2].replace("_", " ").lower() or constant
 
 
 def decode_error(error: Any) -> tuple[str, int | None]:

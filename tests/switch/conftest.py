@@ -112,6 +112,10 @@ class SwitchError:
     xid: int
 
 
+def _unencodable(flow: Flow, error: str) -> None:
+    raise AssertionError(f"{flow}: {error}")
+
+
 class Channel:
     """OpenFlow 1.3 with a bridge over its management socket: bytes out, os-ken's messages in."""
 
@@ -164,11 +168,11 @@ class Channel:
     def install(self, *flows: Flow, metered: bool = True) -> None:
         """Add flows; fails with the switch's own words when it refuses one."""
         xids = iter(self.xid, 0)
-        refused = self.errors(*openflow.encode_change(Change(add=flows), xids, metered))
+        refused = self.errors(*openflow.encode_change(Change(add=flows), xids, _unencodable, metered))
         assert not refused, refused
 
     def remove(self, *flows: Flow) -> None:
-        refused = self.errors(*openflow.encode_change(Change(delete=flows), iter(self.xid, 0)))
+        refused = self.errors(*openflow.encode_change(Change(delete=flows), iter(self.xid, 0), _unencodable))
         assert not refused, refused
 
     def meters(self) -> list[SwitchError]:
@@ -234,27 +238,22 @@ def trace(bridge: str, in_port: int, *, answer: bool = False, **fields: object) 
 
 def packet_fields(packet: Packet) -> dict[str, object]:
     """A packet of flows.py in ovs-fields(7)' words."""
-    fields: dict[str, object] = {
+    six = packet.eth_type == 0x86DD
+    fields: dict[str, object | None] = {
         "dl_src": packet.eth_src,
         "dl_dst": packet.eth_dst,
         "dl_type": f"{packet.eth_type:#06x}",
+        "dl_vlan": 5 if packet.tagged else None,
+        "nw_proto": packet.ip_proto,
+        "ipv6_src" if six else "nw_src": packet.ip_src,
+        "ipv6_dst" if six else "nw_dst": packet.ip_dst,
+        "tp_src": packet.src_port,
+        "tp_dst": packet.dst_port,
+        "icmpv6_type" if six else "icmp_type": packet.icmp_type,
+        "nd_target": packet.nd_target,
+        "tcp_flags": None if packet.tcp_flags is None else f"{packet.tcp_flags:#x}",
     }
-    if packet.tagged:
-        fields["dl_vlan"] = 5
-    six = packet.eth_type == 0x86DD
-    for name, value in (
-        ("nw_proto", packet.ip_proto),
-        ("ipv6_src" if six else "nw_src", packet.ip_src),
-        ("ipv6_dst" if six else "nw_dst", packet.ip_dst),
-        ("tp_src", packet.src_port),
-        ("tp_dst", packet.dst_port),
-        ("icmpv6_type" if six else "icmp_type", packet.icmp_type),
-        ("nd_target", packet.nd_target),
-        ("tcp_flags", None if packet.tcp_flags is None else f"{packet.tcp_flags:#x}"),
-    ):
-        if value is not None:
-            fields[name] = value
-    return fields
+    return {name: value for name, value in fields.items() if value is not None}
 
 
 def traced(bridge: str, packet: Packet) -> tuple[tuple[int, ...], bool]:

@@ -64,7 +64,8 @@ def test_os_ken_packs_the_same_bytes(flow: Flow) -> None:
                 assert action.max_len == 0xFFFF
     again = parser.OFPFlowMod(
         PROTOCOL, theirs.cookie, theirs.cookie_mask, theirs.table_id, theirs.command, theirs.idle_timeout,
-        theirs.hard_timeout, theirs.priority, theirs.buffer_id, theirs.out_port, theirs.out_group, theirs.flags,
+        theirs.hard_timeout, theirs.priority, theirs.buffer_id, theirs.out_port, theirs.out_group,
+        theirs.flags,
         parser.OFPMatch(**dict(theirs.match.items())), theirs.instructions,
     )  # fmt: skip
     again.set_xid(9)
@@ -90,11 +91,25 @@ def test_only_our_own_flow_is_deleted() -> None:
     assert openflow.decode_flow(message).match == LAMP.match
 
 
+def never(flow: Flow, error: str) -> None:
+    raise AssertionError(f"{flow}: {error}")
+
+
+def test_one_bad_flow_does_not_keep_the_others_back() -> None:
+    bad = replace(LAMP, match=Match(eth_type=0x0800, source=1 << 40))
+    worse = replace(LAMP, match=Match(eth_src="not a MAC address"))
+    told: list[Flow] = []
+    change = Change(add=(bad, LAMP, worse))
+    messages = list(openflow.encode_change(change, count(), lambda flow, _error: told.append(flow)))
+    assert told == [bad, worse]
+    assert [openflow.decode_flow(read(message)) for message in messages] == [LAMP]
+
+
 def test_deletions_go_before_additions() -> None:
     change = Change(
         delete=(replace(LAMP, priority=1),), add=(replace(LAMP, priority=2), replace(LAMP, priority=3))
     )
-    messages = [read(message) for message in openflow.encode_change(change, count(40))]
+    messages = [read(message) for message in openflow.encode_change(change, count(40), never)]
     assert [(m.command, m.priority, m.xid) for m in messages] == [
         (openflow.DELETE_STRICT, 1, 40),
         (openflow.ADD, 2, 41),
@@ -145,7 +160,7 @@ def test_a_meter_is_only_where_it_cannot_drop_what_is_forwarded(
     ],
 )
 def test_what_cannot_be_said_is_refused_rather_than_sent_wrong(flow: Flow) -> None:
-    with pytest.raises(openflow.NotEncodable):
+    with pytest.raises(openflow.EncodingError):
         openflow.encode_flow(flow, openflow.ADD, 1)
 
 
@@ -174,7 +189,7 @@ def test_a_flow_that_is_not_of_our_making_is_not_guessed_at(
     stats = parser.OFPFlowStats(
         3, 0, 0, 300, 0, 0, 0, COOKIE_MARK, 0, 0, parser.OFPMatch(**match), instructions
     )
-    with pytest.raises(ValueError, match="not a flow of ours|instruction|action|vlan_vid|is not a valid"):
+    with pytest.raises(ValueError, match=r"not a flow of ours|instruction|action|vlan_vid|is not a valid"):
         openflow.decode_flow(stats)
 
 
@@ -182,8 +197,8 @@ def test_an_ended_flow_is_known_by_its_key() -> None:
     flow = replace(LAMP, idle_timeout=30)
     sent = read(openflow.encode_flow(flow, openflow.ADD, 1))
     removed = parser.OFPFlowRemoved(
-        PROTOCOL, cookie=flow.cookie, priority=flow.priority, reason=ofp.OFPRR_IDLE_TIMEOUT, table_id=flow.table,
-        idle_timeout=30, hard_timeout=0, match=sent.match,
+        PROTOCOL, cookie=flow.cookie, priority=flow.priority, reason=ofp.OFPRR_IDLE_TIMEOUT,
+        table_id=flow.table, idle_timeout=30, hard_timeout=0, match=sent.match,
     )  # fmt: skip
     assert openflow.decode_flow(removed) == replace(flow, actions=())
     assert openflow.decode_flow(removed).key == flow.key
