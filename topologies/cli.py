@@ -72,6 +72,16 @@ def _table(status: dict[str, Any]) -> Table:
     return table
 
 
+def _demo(given: argparse.Namespace) -> int:
+    # Here, not above: as in _run.
+    from topologies.demo import play  # noqa: PLC0415
+
+    firewall = given.firewall == "on"
+    return (
+        OK if play.demonstrate(given.topology, given.scenario, firewall, given.keep, given.prefix) else FAILED
+    )
+
+
 def _ctl(given: argparse.Namespace) -> int:
     answer = control.ask(given.prefix, *given.words)
     if given.words[0] == "status" and not given.json:
@@ -111,7 +121,7 @@ def _clean(given: argparse.Namespace) -> int:
     prefixes = {given.prefix}
     for prefix in marks.known_prefixes():
         state = marks.read_state(prefix)
-        if given.all or (state and not marks.is_running(state)):
+        if given.all or state is None or not marks.is_running(state):
             prefixes.add(prefix)
     removed = marks.Removed()
     for prefix in sorted(prefixes):
@@ -152,6 +162,12 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument(
         "--datapath", choices=("kernel", "user"), help="default: kernel where its module is there"
     )
+    demo = command("demo", _demo, "Play the paper's scenarios before Graphwall, and check what was promised.")
+    demo.add_argument("--topology", default="smart_home", help="a file, or: paper, smart_home (default)")
+    scenarios = ("all", "new-battery", "malicious-update", "migration")
+    demo.add_argument("--scenario", choices=scenarios, default="all", help="default: all")
+    demo.add_argument("--firewall", choices=("on", "off"), default="on", help="off: plain switches")
+    demo.add_argument("--keep", action="store_true", help="leave everything running until Ctrl-C")
     usages = [f"{name} {usage}".rstrip() for name, (usage, _function) in control.COMMANDS.items()]
     ctl = command("ctl", _ctl, "Ask a running laboratory, or have it do something.")
     ctl.add_argument("--json", action="store_true", help="one line of JSON")

@@ -3,6 +3,7 @@
 import contextlib
 import subprocess
 import types
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
@@ -57,6 +58,7 @@ class Laboratory:
             datapath=self.setting.datapath or datapath_here(),
         )
         self._services: ServiceManager | None = None
+        self._prepared = False
 
     @property
     def services(self) -> ServiceManager:
@@ -65,15 +67,29 @@ class Laboratory:
             raise LabError("the laboratory has not started")
         return self._services
 
-    def start(self) -> None:
-        """Build the network and start all services that are there from the start; raises LabError."""
+    @property
+    def mark(self) -> str:
+        """What processes that belong to this laboratory carry in their environment (marks.MARK)."""
+        return self._state.mark
+
+    def prepare(self) -> None:
+        """Take the place of this prefix, for whoever starts something before the network is there."""
         check_machine(self.topology)
         self._take_place()
+        self._prepared = True
+
+    def start(self, before_services: Callable[[], object] = lambda: None) -> None:
+        """Build the network and start all services that are there from the start; raises LabError.
+
+        `before_services` is called when the switches are there, and no service is yet.
+        """
+        if not self._prepared:
+            self.prepare()
         try:
             if self.topology.outside:
                 self._make_certificate()
             self._services = ServiceManager(self.topology, self.network, self.directory)
-            self.network.start()
+            self.network.start(before_services)
             for host in self.topology.hosts:
                 if self.network.joined(host.name):
                     self.services.start_on(host.name)

@@ -8,7 +8,7 @@ Knows nothing of services. Interface names are global on a machine, so a switch 
 import json
 import os
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, Self
@@ -75,11 +75,12 @@ class Network:
         found = [self.bridge(s.name) for s in self.topology.switches]
         for i, link in enumerate(self.topology.links):
             found += [self.interface(end, self.topology.trunk_port(i, end)) for end in link.between]
+        found += [f"{self.bridge(s.name)}-gw{port}" for s in self.topology.switches for port in "ic"]
         return found + [self.port_of(h) for h in self.topology.hosts if h.switch]
 
     # Building
 
-    def start(self) -> None:
+    def start(self, switches_are_there: Callable[[], object] = lambda: None) -> None:
         """Build and start everything but the hosts that join later."""
         (self.directory / "lease.sh").write_text(native.LEASE_SCRIPT, encoding="utf-8")
         (self.directory / "lease.sh").chmod(0o755)
@@ -105,6 +106,7 @@ class Network:
         controllers = [Controller(self.controller.host, self.controller.port)] if self.controller else []
         for switch in self._net.switches:
             switch.start(controllers)
+        switches_are_there()
         for host in now:
             self._configure(host)
 

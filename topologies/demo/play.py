@@ -1,0 +1,61 @@
+"""Plays a demonstration from curtain up to curtain down."""
+
+import signal
+import threading
+import types
+
+from topologies import schema
+from topologies.demo.report import Report
+from topologies.demo.scenarios import SCENARIOS
+from topologies.demo.stage import Stage
+from topologies.waiting import WaitedError
+
+
+class _Ended(Exception):
+    """Somebody has asked for an orderly end."""
+
+
+def demonstrate(topology: str, scenario: str, firewall: bool, keep: bool, prefix: str) -> bool:
+    """Play `scenario` on `topology`; whether every promise was kept. Raises LabError."""
+    described = schema.read(topology)
+    missing = [
+        h for h in ("washing-machine", "battery", "battery-2", "door-lock") if h not in described.host_names
+    ]
+    if missing:
+        raise schema.ConfigError(
+            f"{topology}: the scenarios need {', '.join(missing)}; use paper, smart_home, or one like them"
+        )
+
+    def end(_number: int, _frame: types.FrameType | None) -> None:
+        raise _Ended
+
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, end)
+    report = Report()
+    state = "on" if firewall else "OFF"
+    report.chapter("Graphwall demonstration", f"{described.name}: {described.description} Firewall {state}.")
+    stage = Stage(described, report, firewall, prefix)
+    try:
+        with stage:
+            _play(stage, scenario, keep)
+    except _Ended:
+        report.step("Ended before its time")
+        return False
+    return report.end()
+
+
+def _play(stage: Stage, scenario: str, keep: bool) -> None:
+    report = stage.report
+    try:
+        for part in SCENARIOS[scenario]:
+            part(stage)
+    except WaitedError as error:
+        report.promise("The laboratory works", False, str(error))
+    if stage.firewall is not None:
+        report.pairs(stage.firewall.get("pairs")["pairs"], stage.names())
+    if keep:
+        config = stage.firewall.config if stage.firewall else None
+        report.step("Still running; end it with Ctrl-C.")
+        if config:
+            report.step(f"Ask it: graphwall --config {config} status")
+        threading.Event().wait()
