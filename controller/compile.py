@@ -7,7 +7,7 @@ nothing of OpenFlow messages, of requests or of time.
 
 from collections.abc import Iterable, Iterator, Mapping
 from collections.abc import Set as AbstractSet
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from ipaddress import ip_network
 
 from controller.flows import (
@@ -32,7 +32,7 @@ from controller.model.service import Admission, Device, Place
 
 IPV4, ARP, IPV6, LLDP = 0x0800, 0x0806, 0x86DD, 0x88CC
 ICMP, IGMP, TCP, UDP, ICMPV6 = 1, 2, 6, 17, 58
-ACK = (0x10, 0x10)
+ACK, NO_ACK = (0x10, 0x10), (0x00, 0x10)
 ROUTER_SOLICITATION, ROUTER_ADVERTISEMENT, NEIGHBOUR_SOLICITATION, NEIGHBOUR_ADVERTISEMENT, REDIRECT = range(
     133, 138
 )
@@ -48,7 +48,15 @@ DISCOVERY = (
     (IPV4, 1900, "239.255.255.250"),
     (IPV6, 1900, "ff02::c"),
 )
-SERVER_ROLES = {"dns": (53, (TCP, UDP)), "ntp": (123, (UDP,)), "dhcp": (67, (UDP,))}
+# Role: the port that its server is asked at, by family, and the protocols.
+SERVER_ROLES = {
+    "dns": ({IPV4: 53, IPV6: 53}, (TCP, UDP)),
+    "ntp": ({IPV4: 123, IPV6: 123}, (UDP,)),
+    "dhcp": ({IPV4: 67, IPV6: 547}, (UDP,)),
+}
+LEASES = {IPV4: (68, 67), IPV6: (546, 547)}  # ports of DHCP client and server (RFC 2131, RFC 8415)
+GROUPS = ((IPV4, "224.0.0.0/4"), (IPV4, "255.255.255.255"), (IPV6, "ff00::/8"))
+ICMP_REDIRECT, ICMP_ROUTER_ADVERTISEMENT = 5, 9  # RFC 792, RFC 1256
 
 FORWARD = Goto(Table.FORWARDING)
 
@@ -93,7 +101,9 @@ class Policy:
 
     `towards`: the port of this switch that leads to a device, for devices that can be reached.
     `attached`: the devices whose frames enter here; what is outside enters where `router` does.
-    `networks`: the addresses inside, as CIDR. The mappings may be live ones of the owner.
+    `networks`: the addresses inside, as CIDR. `listening`: the UDP ports that services of a device
+    were seen to listen at. `shared`: addresses outside that have several names, so that they tell
+    nobody. The mappings may be live ones of the owner.
     """
 
     ports: SwitchPorts
@@ -103,6 +113,8 @@ class Policy:
     pairs: Mapping[Pair, Treatment]
     networks: tuple[str, ...] = ()
     router: DeviceId | None = None
+    listening: Mapping[DeviceId, AbstractSet[int]] = field(default_factory=dict)
+    shared: AbstractSet[str] = frozenset()
 
 
 def compile_flows(policy: Policy) -> dict[str, tuple[Flow, ...]]:
@@ -155,17 +167,22 @@ def _switch(ports: SwitchPorts) -> Iterator[Flow]:
         yield _flow(admission, Priority.CONNECTION + 2, Match(in_port=port, eth_type=LLDP), to_controller)
     if ports.copy is not None:
         yield _flow(admission, Priority.QUARANTINE, Match(in_port=ports.copy))
-    # Who may be a DHCP server or a router is a role, never learnt.
-    for eth_type, source, destination in ((IPV4, 67, 68), (IPV6, 547, 546)):
-        match = Match(eth_type=eth_type, ip_proto=UDP, src_port=source, dst_port=destination)
-        yield _flow(admission, Priority.GUARD, match)
+    # Who may be a DHCP server or a router is a role, never learnt. Many DHCP clients look at the
+    # port that an answer comes to only, not at the one that it comes from.
+    for eth_type, (asking, _) in LEASES.items():
+        yield _flow(admission, Priority.GUARD, Match(eth_type=eth_type, ip_proto=UDP, dst_port=asking))
     for icmp_type in (ROUTER_ADVERTISEMENT, REDIRECT):
         yield _flow(admission, Priority.GUARD, Match(eth_type=IPV6, ip_proto=ICMPV6, icmp_type=icmp_type))
+    for icmp_type in (ICMP_REDIRECT, ICMP_ROUTER_ADVERTISEMENT):
+        yield _flow(admission, Priority.GUARD, Match(eth_type=IPV4, ip_proto=ICMP, icmp_type=icmp_type))
 
     yield _flow(Table.SOURCE, Priority.DEFAULT, Match(), Goto(Table.DESTINATION))
     yield _flow(Table.DESTINATION, Priority.DEFAULT, Match(), Goto(verdict))
+    # A frame to everyone whose packet is for one device is no group traffic: the inspector sees to it.
     group = SetRegister(DESTINATION_REGISTER, GROUP_NUMBER)
-    yield _flow(Table.DESTINATION, Priority.CLASS, Match(eth_dst_group=True), group, Goto(verdict))
+    for eth_type, everyone in GROUPS:
+        match = Match(eth_dst_group=True, eth_type=eth_type, ip_dst=everyone)
+        yield _flow(Table.DESTINATION, Priority.CLASS, match, group, Goto(verdict))
 
     yield _flow(verdict, Priority.DEFAULT, Match(), *ports.inspect)
     for eth_type, port, address in DISCOVERY:
@@ -206,12 +223,13 @@ def _binding(policy: Policy, device: Device) -> Iterator[Flow]:
         yield _flow(admission, Priority.TEMPLATE, replace(mine, eth_type=ARP), Output(CONTROLLER_PORT))
         return
 
-    leases = ((IPV4, 68, 67, "255.255.255.255"), (IPV6, 546, 547, "ff02::1:2"))
-    for eth_type, source, destination, everyone in leases:
+    for eth_type, everyone in ((IPV4, "255.255.255.255"), (IPV6, "ff02::1:2")):
+        source, destination = LEASES[eth_type]
         match = replace(mine, eth_type=eth_type, ip_proto=UDP, src_port=source, dst_port=destination,
                         ip_dst=everyone)  # fmt: skip
         yield _flow(admission, Priority.TEMPLATE, match, *ports.mirror, FORWARD)
-    yield _flow(admission, Priority.TEMPLATE, replace(mine, eth_type=ARP, ip_src="0.0.0.0"), FORWARD)
+    probe = replace(mine, eth_type=ARP, ip_src="0.0.0.0")  # noqa: S104  # who asks so has no address yet
+    yield _flow(admission, Priority.TEMPLATE, probe, FORWARD)
     unnamed = replace(mine, eth_type=IPV6, ip_src="::", ip_proto=ICMPV6)
     for icmp_type in (NEIGHBOUR_SOLICITATION, ROUTER_SOLICITATION, *MLD):
         yield _flow(admission, Priority.TEMPLATE, replace(unnamed, icmp_type=icmp_type), FORWARD)
@@ -228,16 +246,30 @@ def _binding(policy: Policy, device: Device) -> Iterator[Flow]:
         for icmp_type in (NEIGHBOUR_SOLICITATION, ROUTER_SOLICITATION, *MLD):
             match = replace(sent, ip_proto=ICMPV6, icmp_type=icmp_type)
             yield _flow(admission, Priority.TEMPLATE, match, FORWARD)
-        for target in sorted(a for a in device.addresses if family(a) == IPV6):
-            match = replace(sent, ip_proto=ICMPV6, icmp_type=NEIGHBOUR_ADVERTISEMENT, nd_target=target)
-            yield _flow(admission, Priority.TEMPLATE, match, FORWARD)
+        # It speaks for its own addresses, and for no other (RFC 4861, section 7.2.4).
+        told = replace(mine, eth_type=IPV6, ip_proto=ICMPV6, icmp_type=NEIGHBOUR_ADVERTISEMENT)
+        yield _flow(admission, Priority.TEMPLATE, replace(told, nd_target=address), FORWARD)
+        yield _flow(admission, Priority.PAIR, replace(told, ip_src=address))
+    if ports.inspection is not None and device.binding.port in ports.flood:
+        # What comes back from inspection for everyone is not for its sender.
+        match = Match(in_port=ports.inspection, eth_src=device.mac, eth_dst_group=True)
+        others = sorted(ports.flood - {device.binding.port})
+        yield _flow(Table.FORWARDING, Priority.HOST, match, *(Output(port) for port in others))
     if "router" in device.roles:
-        for network in policy.networks:  # it may bring addresses from outside, never from inside
+        for network in dict.fromkeys(policy.networks):  # addresses from outside, never from inside
             eth_type = IPV6 if ip_network(network).version == 6 else IPV4
-            inside = replace(mine, eth_type=eth_type, ip_src=network)
+            inside = replace(mine, eth_type=eth_type, ip_src=_matched(network))
             yield _flow(admission, Priority.HOST - 10, inside, Output(CONTROLLER_PORT))
         for eth_type in (IPV4, IPV6):
             yield _flow(admission, Priority.HOST - 20, replace(mine, eth_type=eth_type), Goto(Table.SOURCE))
+
+
+def _matched(network: str) -> str | None:
+    """A network as a match says it: one address without a mask, everything as nothing."""
+    parsed = ip_network(network)
+    if parsed.prefixlen == parsed.max_prefixlen:
+        return str(parsed.network_address)
+    return network if parsed.prefixlen else None
 
 
 def compile_device(policy: Policy, device: Device) -> tuple[Flow, ...]:
@@ -250,22 +282,32 @@ def _device(policy: Policy, device: Device) -> Iterator[Flow]:
         return
     meant = SetRegister(DESTINATION_REGISTER, device.number)
     mac = device.mac
+    addresses = sorted(device.addresses)
     if device.place is Place.REMOTE:
+        addresses = sorted(device.addresses - policy.shared)
         router = policy.devices.get(policy.router) if policy.router else None
         if router is None or router.mac is None:
             return
         mac = router.mac
         if router.id in policy.attached:
             number = SetRegister(SOURCE_REGISTER, device.number)
-            for address in sorted(device.addresses):
+            for address in addresses:
                 match = Match(eth_src=mac, eth_type=family(address), ip_src=address)
                 yield _flow(Table.SOURCE, Priority.HOST, match, number, Goto(Table.DESTINATION))
-    for address in sorted(device.addresses):
+    for address in addresses:
         match = Match(eth_dst=mac, eth_type=family(address), ip_dst=address)
         yield _flow(Table.DESTINATION, Priority.HOST, match, meant, Goto(Table.VERDICT))
+    if device.place is not Place.SITE:
+        return
+    if "router" not in device.roles:  # a packet for one device in a frame for another would be misjudged
+        yield _flow(Table.DESTINATION, Priority.HOST - 10, Match(eth_dst=mac))
+    for eth_type in sorted({family(address) for address in addresses}):
+        for listening in sorted(policy.listening.get(device.id, ())):
+            match = Match(eth_type=eth_type, ip_proto=UDP, destination=device.number, dst_port=listening)
+            yield _flow(Table.VERDICT, Priority.LISTENING, match, *policy.ports.inspect)
     port = policy.towards.get(device.id)
-    if device.place is Place.SITE and port is not None:
-        yield _flow(Table.FORWARDING, Priority.HOST, Match(eth_dst=device.mac), Output(port))
+    if port is not None:
+        yield _flow(Table.FORWARDING, Priority.HOST, Match(eth_dst=mac), Output(port))
 
 
 def compile_role(policy: Policy, device: Device) -> tuple[Flow, ...]:
@@ -283,7 +325,7 @@ def _role(policy: Policy, device: Device) -> Iterator[Flow]:
         if "dhcp" in device.roles:
             for address in sorted(device.addresses):
                 eth_type = family(address)
-                source, destination = (67, 68) if eth_type == IPV4 else (547, 546)
+                destination, source = LEASES[eth_type]
                 match = replace(mine, eth_type=eth_type, ip_src=address, ip_proto=UDP,
                                 src_port=source, dst_port=destination)  # fmt: skip
                 yield _flow(Table.ADMISSION, above, match, *mirror, FORWARD)
@@ -292,10 +334,11 @@ def _role(policy: Policy, device: Device) -> Iterator[Flow]:
                 for icmp_type in (ROUTER_ADVERTISEMENT, REDIRECT):
                     match = replace(mine, eth_type=IPV6, ip_src=address, ip_proto=ICMPV6, icmp_type=icmp_type)
                     yield _flow(Table.ADMISSION, above, match, FORWARD)
-    for role, (port, protocols) in SERVER_ROLES.items():
+    for role, (by_family, protocols) in SERVER_ROLES.items():
         if role not in device.roles:
             continue
         for eth_type in sorted({family(address) for address in device.addresses}):
+            port = by_family[eth_type]
             for protocol in protocols:
                 asked = Match(eth_type=eth_type, ip_proto=protocol, destination=device.number, dst_port=port)
                 told = Match(eth_type=eth_type, ip_proto=protocol, source=device.number, src_port=port)
@@ -310,16 +353,19 @@ def _role(policy: Policy, device: Device) -> Iterator[Flow]:
 def _conversation(
     asked: Match, told: Match, request: tuple[Action, ...], answer: tuple[Action, ...], priority: int
 ) -> Iterator[Flow]:
-    """A request flow, and answers to what was asked only: by ACK for TCP, else by conntrack."""
-    verdict = Table.VERDICT
+    """A request flow, and below it answers to what was asked only: by ACK for TCP, else by conntrack."""
+    verdict, below = Table.VERDICT, priority - 10
     if asked.ip_proto == TCP:
         yield _flow(verdict, priority, asked, *request)
-        yield _flow(verdict, priority + 10, replace(told, tcp_flags=ACK), *answer)
+        yield _flow(verdict, below, replace(told, tcp_flags=ACK), *answer)
+        # Else a server could ask from the port that it answers from: an inspected handshake, and the
+        # rest of it would pass as answers.
+        yield _flow(verdict, below, replace(told, tcp_flags=NO_ACK))
         return
     commit = (Commit(),) if FORWARD in request else ()
     yield _flow(verdict, priority, asked, *commit, *request)
-    yield _flow(verdict, priority + 10, replace(told, tracked=False), Track(verdict))
-    yield _flow(verdict, priority + 10, replace(told, tracked=True), *answer)
+    yield _flow(verdict, below, replace(told, tracked=False), Track(verdict))
+    yield _flow(verdict, below, replace(told, tracked=True), *answer)
 
 
 def compile_pair(policy: Policy, pair: Pair, chosen: Treatment) -> tuple[Flow, ...]:
@@ -367,6 +413,22 @@ def _pair(
             yield _flow(Table.VERDICT, Priority.PAIR, asked, *request)
             continue
         yield from _conversation(asked, told, request, (FORWARD,), Priority.PAIR)
+        if endpoint.transport == "udp":
+            yield from _between_equals(ports, asked, told, chosen)
+
+
+def _between_equals(ports: SwitchPorts, asked: Match, told: Match, chosen: Treatment) -> Iterator[Flow]:
+    """Where both ends use the server's port, only what they say tells answers from requests.
+
+    So they are read; and so that answers are recognised, what is asked is copied.
+    """
+    port = asked.dst_port
+    if chosen is Treatment.FORWARD:
+        if ports.inspection is None or ports.copy is None:
+            return
+        asked = replace(asked, src_port=port)
+        yield _flow(Table.VERDICT, Priority.PAIR + 1, asked, Commit(), *ports.mirror, FORWARD)
+    yield _flow(Table.VERDICT, Priority.LISTENING, replace(told, dst_port=port), *ports.inspect)
 
 
 # ------------------------------------------------------------------ one connection, for a short time

@@ -28,8 +28,9 @@ class Priority(IntEnum):
     DEFAULT = 0
     CLASS = 100  # whole kinds of traffic (trunks, groups)
     HOST = 200  # one device
-    PAIR = 300  # one treatment
-    ANSWER = 310  # its answers
+    ANSWER = 300  # answers to what a treatment lets through
+    LISTENING = 305  # what may be a request although it could pass for an answer
+    PAIR = 310  # one treatment: above answers, so that no request passes as one
     TEMPLATE = 400  # infrastructure
     GUARD = 500  # what no template may pass (forged answers of infrastructure servers)
     CONNECTION = 600  # one connection, for a short time
