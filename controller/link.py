@@ -137,6 +137,12 @@ class Decoder(Generic[M]):
     def feed(self, data: bytes) -> None:
         self._buffer += data
 
+    @property
+    def pending(self) -> bool:
+        """Whether a whole message is there to be had."""
+        buffer = self._buffer
+        return len(buffer) >= _HEADER and len(buffer) >= _HEADER + int.from_bytes(buffer[:_HEADER])
+
     def next(self) -> M | None:
         """The next message, or None when more bytes are needed.
 

@@ -1,7 +1,7 @@
-"""Who asked whom over UDP and ICMP, so that an answer can be told from a request; and what an open
-conversation was allowed, so that it ends when that is taken back.
+"""Who asked whom over UDP and ICMP, so that an answer can be told from a request.
 
-Knows nothing of frames, tables or verdicts. Bounded for each asking address and in total.
+Also what an open conversation was allowed, so that it ends when that is taken back. Knows nothing of
+frames, tables or verdicts. Bounded for each asking address and in total.
 """
 
 from collections import OrderedDict
@@ -44,8 +44,8 @@ class Conversation:
 
     __slots__ = ("carried", "ends_at", "last")
 
-    def __init__(self, version: int, now: float) -> None:
-        self.carried = Carried(version)
+    def __init__(self, carried: Carried, now: float) -> None:
+        self.carried = carried
         self.last = now
         self.ends_at = float("inf")
 
@@ -76,7 +76,7 @@ class Conversations:
         conversation.last = now
         self._by_asker[asker].move_to_end(key)
 
-    def open(self, asker: str, key: Key, version: int, now: float) -> Conversation:
+    def open(self, asker: str, key: Key, carried: Carried, now: float) -> Conversation:
         """A new one; where there is no room the oldest of the address with most gives way."""
         mine = self._by_asker.setdefault(asker, OrderedDict())
         if len(mine) >= PER_ASKER:
@@ -85,7 +85,7 @@ class Conversations:
         elif self._count >= AT_MOST:
             self._make_room(now)
             mine = self._by_asker.setdefault(asker, OrderedDict())
-        conversation = mine[key] = Conversation(version, now)
+        conversation = mine[key] = Conversation(carried, now)
         self._count += 1
         return conversation
 

@@ -4,13 +4,17 @@ Knows nothing of frames, connections or sockets. Everything that is remembered h
 of the table again at any time; the answers would be the same.
 """
 
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
-from typing import Final
+from typing import Final, NamedTuple
 
 from controller.dpi.message import Message, Operation
+from controller.events import FromInspector
+from controller.judgement.conversations import Carried
+from controller.judgement.denials import Denials
 from controller.judgement.observations import Ends, Observations, Sighting, Tally
-from controller.model.relationship import ANY, Access, Endpoint, Reason, Verdict
+from controller.model.relationship import ANY, Access, DeviceId, Endpoint, Reason, Verdict
 from controller.model.resource import shorten
 from controller.verdicts import GROUP, Delta, SetGrant, VerdictTable, remote, slug
 
@@ -50,13 +54,30 @@ class Context:
         self.rulings: dict[tuple[str, str, str, str, str | None, str | None], Ruling] = {}
 
 
+class Hearing(NamedTuple):
+    """What became of the messages of one frame.
+
+    `tell`: the sender of a denied message should be told, once more.
+    """
+
+    allowed: bool
+    events: Sequence[FromInspector] = ()
+    tell: bool = False
+
+
+ALLOWED: Final = Hearing(True)
+
+
 class Judge:
     """Judges by one table, fast. Every change of the table goes through `apply` or `replace`."""
 
-    def __init__(self, table: VerdictTable, observations: Observations) -> None:
+    def __init__(self, table: VerdictTable) -> None:
         self.version = 0  # of what is remembered here; grows with every change of the table
+        self.reveal_intent = True
+        self.observations = Observations()
+        self.counters: Counter[str] = Counter()
         self._table = table
-        self._observations = observations
+        self._denials = Denials()
         self._contexts: dict[tuple[str, str, str, int, bool], Context] = {}
         self._remembered = 0
 
@@ -76,6 +97,8 @@ class Judge:
     def _forget(self) -> None:
         self._contexts.clear()
         self._remembered = 0
+
+    # Who is it?
 
     def context(self, client: str, server: str, transport: str, port: int, group: bool) -> Context:
         """Who is behind these addresses; `group`: the frame's destination has the group bit."""
@@ -98,6 +121,91 @@ class Judge:
         unknown = asking is None or asked is None or asking == GROUP
         ends = Ends(asking or remote(client), asked or remote(server), client, server, endpoint)
         return Context(ends, unknown, forged)
+
+    def observed_device(self, address: str) -> DeviceId | None:
+        """The device that holds an address, as the table says."""
+        return self._table.device_at(address)
+
+    # May it?
+
+    def hear(
+        self, context: Context, messages: Sequence[Message], carried: Carried, now: float, forwarded: bool
+    ) -> Hearing:
+        """Judge all messages of a frame; it may pass if every one of them may.
+
+        What is allowed is added to `carried`. `forwarded`: the frame has passed already, so that it
+        is only reported, and a violation asks for a drop flow at once.
+        """
+        self.counters["messages"] += len(messages)
+        if context.unknown:
+            return self._refuse(context, now, (), forwarded)
+        if len(messages) == 1:  # nearly always
+            ruling = self.rule(context, messages[0], now)
+            if ruling.allow and ruling.once is None:
+                sighting = ruling.sighting
+                if sighting.access not in carried.accesses:
+                    carried.add(sighting.access, sighting.ends, ruling.until)
+                report = self.observations.note(ruling.tally, sighting, now)
+                return ALLOWED if report is None else Hearing(True, (report,))
+        return self._hear(context, messages, carried, now, forwarded)
+
+    def _hear(
+        self, context: Context, messages: Sequence[Message], carried: Carried, now: float, forwarded: bool
+    ) -> Hearing:
+        rulings: list[Ruling] = []
+        for message in messages:
+            ruling = self.rule(context, message, now)
+            if ruling.once is not None:  # at once, so that the next message needs a grant of its own
+                self.apply((replace(ruling.once, allow=None),))
+            rulings.append(ruling)
+        denied = [ruling for ruling in rulings if not ruling.allow]
+        if denied and not forwarded:  # what did not pass has used nothing up
+            self.apply(ruling.once for ruling in rulings if ruling.once is not None)
+            return self._refuse(context, now, denied, forwarded)
+        reports: list[FromInspector] = []
+        for ruling in rulings:
+            if ruling.allow:
+                sighting = ruling.sighting
+                once = ruling.once is not None
+                if not once:
+                    carried.add(sighting.access, sighting.ends, ruling.until)
+                report = self.observations.note(ruling.tally, sighting, now, consumed=once)
+                if report is not None:
+                    reports.append(report)
+        if not denied:
+            return Hearing(True, reports)
+        hearing = self._refuse(context, now, denied, forwarded)
+        return hearing._replace(events=(*reports, *hearing.events))
+
+    def _refuse(
+        self,
+        context: Context,
+        now: float,
+        rulings: Sequence[Ruling],
+        forwarded: bool,
+        counted: str = "refused",
+    ) -> Hearing:
+        self.counters[counted] += max(1, len(rulings))
+        reports = (self.observations.note(ruling.tally, ruling.sighting, now) for ruling in rulings)
+        events: list[FromInspector] = [report for report in reports if report is not None]
+        ends = context.ends
+        tell, wish = self._denials.note(
+            ends.client_address, ends.server_address, ends.endpoint, now, at_once=forwarded
+        )
+        if wish is not None:
+            events.append(wish)
+        return Hearing(False, events, tell)
+
+    def deny(self, context: Context, verb: str, reason: Reason, now: float, forwarded: bool) -> Hearing:
+        """A denial of something in which no message could be read (a handshake, a malformed frame)."""
+        if context.unknown:
+            return self._refuse(context, now, (), forwarded)
+        ends = context.ends
+        message = Message(ends.endpoint.transport, verb, Operation.CONNECT, "")
+        access = self._table.access(ends.client, ends.server, ends.endpoint, message)
+        sighting = Sighting(ends, access, Verdict(False, reason), verb)
+        ruling = Ruling(sighting, self.observations.tally(sighting), None)
+        return self._refuse(context, now, (ruling,), forwarded)
 
     def rule(self, context: Context, message: Message, now: float) -> Ruling:
         """May this message pass between these ends?"""
@@ -141,9 +249,9 @@ class Judge:
             identity=shorten(message.identity) if message.identity else None,
             service=shorten(message.service) if message.service else None,
         )
-        return Ruling(sighting, self._observations.tally(sighting), grant)
+        return Ruling(sighting, self.observations.tally(sighting), grant)
 
-    def opening(self, context: Context, reveal_intent: bool, now: float) -> Verdict:
+    def opening(self, context: Context, now: float) -> Verdict:
         """May a conversation be opened, so that its first request can be read?"""
         if context.opening is not None:
             return context.opening
@@ -152,7 +260,7 @@ class Judge:
             return Verdict(False, Reason.NEW_DEVICE)
         if context.forged:
             return Verdict(False, Reason.SPOOFED)
-        verdict = self._table.judge_opening(ends.client, ends.server, ends.endpoint, reveal_intent, now)
+        verdict = self._table.judge_opening(ends.client, ends.server, ends.endpoint, self.reveal_intent, now)
         grant = self._table.grant(self._whole(ends), now)
         if grant is None or grant.until is None:
             context.opening = verdict
@@ -176,28 +284,27 @@ class Judge:
         server = self._table.server_service(ends.server, ends.endpoint, None)
         return Access(client, server, ANY, ANY, ANY)
 
-    def still(self, ends: Ends, access: Access, now: float) -> bool:
-        """Whether what was allowed between these ends is allowed by the table as it is now."""
-        for device, address in ((ends.client, ends.client_address), (ends.server, ends.server_address)):
-            if not device.startswith("@") and self._table.device_at(address) != device:
+    def still(self, carried: Carried, now: float) -> bool:
+        """Whether all that an open conversation was allowed is allowed by the table as it is now."""
+        if carried.version == self.version and now < carried.until:
+            return True
+        until = float("inf")
+        for access, ends in carried.accesses.items():
+            for device, address in ((ends.client, ends.client_address), (ends.server, ends.server_address)):
+                if not device.startswith("@") and self._table.device_at(address) != device:
+                    return False
+            verdict = self._table.judge(ends.client, ends.server, access, now)
+            if not verdict.allow:
                 return False
-        return self._table.judge(ends.client, ends.server, access, now).allow
-
-    def without_message(self, context: Context, verb: str, reason: Reason) -> Ruling:
-        """A denial of something in which no message could be read (a handshake, a malformed frame)."""
-        ends = context.ends
-        message = Message(ends.endpoint.transport, verb, Operation.CONNECT, "")
-        access = self._table.access(ends.client, ends.server, ends.endpoint, message)
-        sighting = Sighting(ends, access, Verdict(False, reason), verb)
-        return Ruling(sighting, self._observations.tally(sighting), None)
-
-    def use_up(self, grant: SetGrant) -> None:
-        """A grant for one message has been used: it counts no more, whatever the controller says when."""
-        self.apply((replace(grant, allow=None),))
+            grant = self._table.grant(access, now) if verdict.reason is Reason.KNOWN else None
+            if grant is not None and grant.until is not None:
+                until = min(until, grant.until)
+        carried.version, carried.until = self.version, until
+        return True
 
 
 def _printable(message: Message) -> Message:
-    """The message with its texts as UTF-8 can carry them; bytes that are no text become `\\udcff`."""
+    """The message with its texts as UTF-8 can carry them; what is no text is written in hexadecimal."""
     texts = (message.resource, message.verb, message.identity or "", message.service or "")
     if all(text.isascii() for text in texts):
         return message

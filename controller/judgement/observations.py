@@ -162,7 +162,7 @@ class Observations:
         return len(self._tallies) + len(self._summaries)
 
 
-class Backlog:
+class Undelivered:
     """What the controller could not be told yet, merged so that it stays small.
 
     What is of no use later (a wish for a flow) is dropped.

@@ -17,10 +17,10 @@ from controller.judgement.observations import (
     INTERVAL,
     MANY,
     PER_CLIENT,
-    Backlog,
     Ends,
     Observations,
     Sighting,
+    Undelivered,
 )
 from controller.model.relationship import Access, DeviceId, Endpoint, Reason, ServiceId, Verdict
 
@@ -95,7 +95,8 @@ def test_a_flood_by_one_client_does_not_hide_another() -> None:
         _note(seen, _sighting(f"/{number}", NEW), 100.0)
     seen.due(101.0)
     report = _note(seen, _sighting("/charge", client="dryer"), 101.1)
-    assert report is not None and report.access.resource == "/charge"
+    assert report is not None
+    assert report.access.resource == "/charge"
 
 
 def test_reports_per_interval_are_bounded() -> None:
@@ -136,43 +137,43 @@ def _observed(resource: str, count: int = 1, consumed: bool = False, time: float
     )
 
 
-def test_the_backlog_merges_observations_of_one_access() -> None:
-    backlog = Backlog()
-    backlog.add(_observed("/a", 2, consumed=True, time=1.0))
-    backlog.add(_observed("/b"))
-    backlog.add(_observed("/a", 3, time=9.0))
-    assert list(backlog.take()) == [_observed("/a", 5, consumed=True, time=9.0), _observed("/b")]
-    assert len(backlog) == 0
+def test_the_undelivered_merges_observations_of_one_access() -> None:
+    undelivered = Undelivered()
+    undelivered.add(_observed("/a", 2, consumed=True, time=1.0))
+    undelivered.add(_observed("/b"))
+    undelivered.add(_observed("/a", 3, time=9.0))
+    assert list(undelivered.take()) == [_observed("/a", 5, consumed=True, time=9.0), _observed("/b")]
+    assert len(undelivered) == 0
 
 
-def test_the_backlog_keeps_names_and_the_newest_counters_and_drops_wishes_for_flows() -> None:
-    backlog = Backlog()
+def test_the_undelivered_keeps_names_and_the_newest_counters_and_drops_wishes_for_flows() -> None:
+    undelivered = Undelivered()
     name = NameSeen("battery.example", "203.0.113.7", 60)
     lease = LeaseSeen("02:00:00:00:00:01", "10.0.0.1", None, None)
     service = ServiceAnnounced(ENDS.client, ENDS.endpoint, "Washer", "_http._tcp")
-    backlog.add(InspectorCounters({"messages": 1}))
+    undelivered.add(InspectorCounters({"messages": 1}))
     for event in (name, lease, service, name):
-        backlog.add(event)
-    backlog.add(ConnectionSettled("10.0.0.1", 1, "10.0.0.2", 443))
-    backlog.add(RefusalWanted("10.0.0.1", "10.0.0.2", ENDS.endpoint))
-    backlog.add(InspectorCounters({"messages": 2}))
-    assert list(backlog.take()) == [InspectorCounters({"messages": 2}), name, lease, service]
+        undelivered.add(event)
+    undelivered.add(ConnectionSettled("10.0.0.1", 1, "10.0.0.2", 443))
+    undelivered.add(RefusalWanted("10.0.0.1", "10.0.0.2", ENDS.endpoint))
+    undelivered.add(InspectorCounters({"messages": 2}))
+    assert list(undelivered.take()) == [InspectorCounters({"messages": 2}), name, lease, service]
 
 
-def test_the_backlog_is_bounded_and_counts_what_it_summed_up() -> None:
-    backlog = Backlog()
+def test_the_undelivered_is_bounded_and_counts_what_it_summed_up() -> None:
+    undelivered = Undelivered()
     total = PER_CLIENT + 500
     for number in range(total):
-        backlog.add(_observed(f"/{number}"))
-    assert len(backlog) == PER_CLIENT + 1
-    taken = [event for event in backlog.take() if isinstance(event, Observed)]
+        undelivered.add(_observed(f"/{number}"))
+    assert len(undelivered) == PER_CLIENT + 1
+    taken = [event for event in undelivered.take() if isinstance(event, Observed)]
     assert sum(event.count for event in taken) == total
     assert taken[-1].access.resource == MANY
 
 
-def test_what_is_not_taken_from_the_backlog_stays() -> None:
-    backlog = Backlog()
+def test_what_is_not_taken_from_the_undelivered_stays() -> None:
+    undelivered = Undelivered()
     for number in range(3):
-        backlog.add(_observed(f"/{number}"))
-    assert next(iter(backlog.take())) == _observed("/0")
-    assert len(backlog) == 2
+        undelivered.add(_observed(f"/{number}"))
+    assert next(iter(undelivered.take())) == _observed("/0")
+    assert len(undelivered) == 2
