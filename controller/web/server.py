@@ -7,6 +7,7 @@ import os
 import socket
 import threading
 from contextlib import suppress
+from ipaddress import ip_address
 
 import uvicorn
 from fastapi import FastAPI
@@ -26,6 +27,7 @@ class Server:
         self.host, self.port = listening.getsockname()[:2]
         self._app = app
         self._socket = listening
+        self.local = ip_address(self.host).is_loopback
         self._uvicorn = uvicorn.Server(
             uvicorn.Config(
                 app,

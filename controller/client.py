@@ -1,0 +1,101 @@
+"""The commands' way to a running controller: its HTTP API, found by way of the state folder.
+
+Knows nothing of what is asked or printed.
+"""
+
+import http.client
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote, urlencode, urlsplit
+
+from controller.web import token
+
+ADDRESS_FILE = "api-address"  # in the state folder, while a controller runs there
+PREFIX = "/api/v1"
+ANSWER_WITHIN = 20.0  # s; the firewall itself gives up after ten
+
+Json = dict[str, Any]
+
+
+class ClientError(Exception):
+    """The controller cannot be asked, or has refused. The message says what, where and what to do."""
+
+
+class Client:
+    """Asks the controller at `url` (such as "http://127.0.0.1:8080")."""
+
+    def __init__(self, url: str, shown: str) -> None:
+        self._url = url
+        self._token = shown
+
+    def get(self, path: str, **parameters: str | int | None) -> Json:
+        given = {key: value for key, value in parameters.items() if value is not None}
+        query = f"?{urlencode(given, errors='replace')}" if given else ""
+        return self._ask("GET", f"{PREFIX}/{path}{query}", None)
+
+    def post(self, path: str, body: Mapping[str, object]) -> Json:
+        return self._ask("POST", f"{PREFIX}/{path}", json.dumps(body))
+
+    def _ask(self, method: str, target: str, body: str | None) -> Json:
+        parts = urlsplit(self._url)
+        connection = http.client.HTTPConnection(parts.hostname or "", parts.port, timeout=ANSWER_WITHIN)
+        headers = {"Authorization": f"Bearer {self._token}", "Content-Type": "application/json"}
+        try:
+            connection.request(method, target, body, headers)
+            answer = connection.getresponse()
+            content = answer.read()
+        except (ConnectionRefusedError, ConnectionResetError):
+            raise ClientError(
+                f"no controller answers at {self._url}; start it with: graphwall run --config site.yaml"
+            ) from None
+        except (OSError, http.client.HTTPException) as error:
+            raise ClientError(
+                f"the controller at {self._url} did not answer ({error or type(error).__name__}); see its log"
+            ) from None
+        finally:
+            connection.close()
+        try:
+            found = json.loads(content)
+        except ValueError:
+            found = None
+        if not isinstance(found, dict):
+            raise ClientError(f"what answers at {self._url} is not Graphwall; correct {ADDRESS_FILE}")
+        if answer.status >= 400:
+            raise ClientError(_problem(found, answer.status))
+        return found
+
+
+def segment(text: str) -> str:
+    """`text` as part of an address; slashes stay, as ids of services have them."""
+    return quote(text, safe="/@", errors="replace")
+
+
+def _problem(found: Json, status: int) -> str:
+    if found.get("code") == "not signed in":
+        return (
+            f"the controller does not know the token in {token.FILE} of the state folder; "
+            "ask with --state or --config for the folder of the controller that runs"
+        )
+    message, remedy = found.get("message", f"error {status}"), found.get("remedy", "")
+    return f"{message}; {remedy}" if remedy else str(message)
+
+
+def find(state: Path) -> Client:
+    """The client of the controller that runs with this state folder; raises ClientError."""
+    try:
+        url = (state / ADDRESS_FILE).read_text().strip()
+        shown = (state / token.FILE).read_text().strip()
+    except FileNotFoundError as error:
+        raise ClientError(
+            f"no controller runs with the state folder {state} (there is no {Path(error.filename).name}); "
+            "start it with 'graphwall run --config site.yaml', or name its folder with --config, --state or "
+            "GRAPHWALL_STATE"
+        ) from None
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise ClientError(
+            f"the state folder {state} cannot be read: {reason}; run this as the user of the controller"
+        ) from None
+    return Client(url, shown)

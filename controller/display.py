@@ -1,0 +1,262 @@
+"""What the commands print, made from the API's JSON: short, plain, and readable at 80 columns.
+
+Every text goes through `plain`: names come from the network, and a terminal obeys control characters.
+"""
+
+import time
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from controller.words import visible
+
+Json = Mapping[str, Any]
+
+LONGEST = 300  # characters of one sentence
+_STYLES = {
+    "learned": "green",
+    "approved": "green",
+    "allowed": "green",
+    "pending": "yellow",
+    "waiting": "yellow",
+    "expired": "yellow",
+    "mixed": "yellow",
+    "denied": "red",
+    "opens": "bold red",
+    "changes": "yellow",
+    "reads": "green",
+}
+
+
+def plain(value: object, style: str = "") -> Text:
+    """Text that is shown as it is: no markup, no control characters, not too long."""
+    return Text(visible(str(value), LONGEST), style=style)
+
+
+def _marked(word: str) -> Text:
+    return plain(word, _STYLES.get(word, ""))
+
+
+def line(*parts: object) -> Text:
+    return Text.assemble(*(part if isinstance(part, Text) else plain(part) for part in parts))
+
+
+def _table(*columns: str) -> Table:
+    table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
+    for column in columns:
+        table.add_column(column, overflow="fold")
+    return table
+
+
+def _row(table: Table, *cells: object) -> None:
+    table.add_row(*(cell if isinstance(cell, Text) else plain(cell) for cell in cells))
+
+
+def _plural(number: int, word: str) -> str:
+    return f"{number} {word}{'' if number == 1 else 's'}"
+
+
+def _when(at: float | None) -> str:
+    return "" if at is None else time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(at))
+
+
+def _ago(at: float, now: float) -> str:
+    seconds = max(0, round(now - at))
+    for size, unit in ((86400, "day"), (3600, "hour"), (60, "minute")):
+        if seconds >= size:
+            return f"{_plural(seconds // size, unit)} ago"
+    return f"{seconds} s ago"
+
+
+# ---------------------------------------------------------------- reading
+
+
+def status(answer: Json) -> RenderableType:
+    table = Table.grid(padding=(0, 2))
+    edges = answer["relationships"]
+    known = ", ".join(f"{number} {name}" for name, number in edges.items()) or "none yet"
+    pairs = ", ".join(f"{number} {name}" for name, number in answer["pairs"].items()) or "none yet"
+    switches = [
+        f"{name} ({'connected' if up else 'not connected'})" for name, up in answer["switches"].items()
+    ]
+    waiting, learning = answer["waiting_devices"], answer["learning_services"]
+    for name, value in (
+        ("Site", plain(answer["site"], "bold")),
+        ("Switches", ", ".join(switches) or "none has connected yet"),
+        ("Inspector", plain("running") if answer["inspector"] else plain("not running", "red")),
+        ("Devices", f"{answer['devices']}{f', {waiting} waiting to be admitted' if waiting else ''}"),
+        ("Services", f"{answer['services']}{f', {learning} learning' if learning else ''}"),
+        ("Relationships", known),
+        ("Treatments", pairs),
+        ("Requests", _asks(answer["requests"])),
+    ):
+        _row(table, plain(name, "dim"), value)
+    return table
+
+
+def _asks(number: int) -> Text:
+    if not number:
+        return plain("none open", "green")
+    return plain(f"{number} open; see them with: graphwall requests", "yellow")
+
+
+def requests(answer: Json, now: float) -> RenderableType:
+    cards = [card for request in answer["requests"] for card in (_card(request, now), Text())]
+    return Group(*cards[:-1]) if cards else plain("Nothing waits for an answer.")
+
+
+def _card(request: Json, now: float) -> RenderableType:
+    attempts = _plural(request["attempts"], "attempt")
+    trying = "still trying" if request["still_trying"] else "no longer trying"
+    several = request["relationships"][1:]
+    text = [
+        line(plain(request["id"], "bold cyan"), "  ", plain(request["sentence"], "bold")),
+        line("  Why you are asked: ", request["explanation"], " (", request["reason"], ")"),
+        line(
+            "  Risk: ",
+            _marked(request["risk"]),
+            f"; {attempts}, the last {_ago(request['last_seen'], now)}, {trying}",
+        ),
+    ]
+    if several:
+        ids = " ".join(request["relationships"][:10])
+        text.append(line(f"  {len(several) + 1} questions; choose some with --only: {ids}"))
+    text.append(line("  Answer: ", plain(f"graphwall approve {request['id']}", "cyan"), "  or  ",
+                     plain(f"graphwall deny {request['id']}", "cyan")))  # fmt: skip
+    return Group(*text)
+
+
+def graph(answer: Json) -> RenderableType:
+    edges = answer["relationships"]
+    if not edges:
+        return plain("No relationship is known yet: services have to talk first.")
+    services = {view["service"]["id"]: view for view in answer["services"]}
+    table = _table("Status", "From", "To", "May do", "How")
+    order = {"pending": 0, "denied": 1, "expired": 2}
+    for edge in sorted(edges, key=lambda e: (order.get(e["relationship"]["status"], 3), *_ends(e))):
+        access = edge["relationship"]["access"]
+        _row(
+            table,
+            _marked(edge["relationship"]["status"]),
+            _named(access["client"], services),
+            _named(access["server"], services),
+            _what(access),
+            edge["treatment"],
+        )
+    shown = _plural(len(edges), "relationship"), _plural(len(services), "service")
+    return Group(table, Text(), plain(f"{shown[0]} of {shown[1]}."))
+
+
+def _ends(edge: Json) -> tuple[str, str]:
+    access = edge["relationship"]["access"]
+    return access["client"], access["server"]
+
+
+def _named(service: str, services: Mapping[str, Json]) -> Text:
+    return plain(service if service in services else f"{service} (?)")
+
+
+def _what(access: Json) -> Text:
+    operation = "anything" if access["operation"] == "*" else access["operation"]
+    resource = "" if access["resource"] in ("", "*") else f" {access['resource']}"
+    protocol = "" if access["protocol"] == "*" else f" ({access['protocol']})"
+    return plain(f"{operation}{resource}{protocol}")
+
+
+def services(answer: Json) -> RenderableType:
+    if not answer["services"]:
+        return plain("No service was seen yet.")
+    table = _table("Id", "Name", "Device", "Learning", "Relations")
+    for view in answer["services"]:
+        service, learning = view["service"], view["learning"]
+        progress = "" if learning is None else f"{learning['progress']:.0%}"
+        _row(table, service["id"], service["name"], view["device"]["name"], progress, view["relationships"])
+    return table
+
+
+def devices(answer: Json) -> RenderableType:
+    if not answer["devices"]:
+        return plain("No device was seen yet.")
+    table = _table("Id", "Name", "Kind", "Admission", "Addresses")
+    for device in answer["devices"]:
+        admission = device["admission"]
+        style = {"new": "yellow", "blocked": "red"}.get(admission, "")
+        addresses = " ".join(sorted(device["addresses"]))
+        _row(table, device["id"], device["name"], device["kind"], plain(admission, style), addresses)
+    return table
+
+
+def one_service(answer: Json) -> RenderableType:
+    view = answer["service"]
+    service = view["service"]
+    learning = view["learning"]
+    text: list[RenderableType] = [
+        line(plain(service["name"], "bold"), " (", service["id"], ") on ", view["device"]["name"]),
+        plain(
+            "Its learning phase is over."
+            if learning is None
+            else f"It is learning: {learning['progress']:.0%} done."
+        ),
+    ]
+    text += [
+        line("  ", _marked(edge["relationship"]["status"]), ": ", edge["sentence"])
+        for edge in answer["relationships"]
+    ]
+    return Group(*text)
+
+
+def why(answer: Json) -> RenderableType:
+    return Group(_marked(answer["verdict"]), *(plain(sentence) for sentence in answer["sentences"]))
+
+
+def log(answer: Json) -> RenderableType:
+    entries = list(reversed(answer["entries"]))
+    if not entries:
+        return plain("The log is empty.")
+    table = _table("When", "What", "Who", "Text")
+    for entry in entries:
+        about = f" {entry['subject']}" if entry["event"] in ("decision", "undo") and entry["subject"] else ""
+        _row(
+            table,
+            plain(_when(entry["at"]), "dim"),
+            entry["event"] + about,
+            entry["by"] or "Graphwall",
+            entry["text"],
+        )
+    return table
+
+
+# ---------------------------------------------------------------- what was done
+
+
+def carried(done: str, answer: Json) -> RenderableType:
+    """What became of a command; `done` such as "Allowed"."""
+    decision = answer["decision"]
+    if decision is None:
+        return plain(f"{done}.")
+    first = line(plain(done, "bold"), *([": ", answer["sentence"]] if answer["sentence"] else []))
+    return Group(first, *_force(answer, undone=done == "Undone"))
+
+
+def _force(answer: Json, undone: bool) -> Iterator[Text]:
+    if answer["in_force"]:
+        latency = answer["latency"]
+        fast = "" if latency is None or undone else f", {latency * 1000:.0f} ms after the decision"
+        yield plain(f"  It is in force{fast}.", "green")
+    else:
+        yield plain("  It is stored, but not in force yet: see graphwall status.", "yellow")
+    if answer["until"] is not None and not undone:
+        yield plain(f"  It ends at {_when(answer['until'])}.")
+    if not undone:
+        yield line("  Take it back with: ", plain(f"graphwall undo {answer['decision']}", "cyan"))
+
+
+def report(rows: Iterable[tuple[str, str]]) -> RenderableType:
+    """Names and values below each other."""
+    table = Table.grid(padding=(0, 2))
+    for name, value in rows:
+        _row(table, plain(f"  {name}", "dim"), value)
+    return table
