@@ -189,6 +189,10 @@ def parse_head(data: bytes) -> Head:
     return Head(method, path, query, fields.get(b"host") if host is None else host, minor, fields, length)
 
 
+_repeated_head = lru_cache(maxsize=512)(parse_head)  # devices say the same again and again
+_REPEATED_AT_MOST = 1024  # bytes of a head that is worth keeping
+
+
 def _target(method: str, target: bytes) -> tuple[bytes | None, str, bytes | None]:
     """Host, path and query of the four forms of a request target (RFC 9112, section 3.2)."""
     if target[0] == 0x2F:
@@ -356,7 +360,8 @@ class HttpStream:
             return False
         self._searched = 0
         start = self._consumed
-        head = parse_head(self._take(end + 4)[:end])
+        data = self._take(end + 4)[:end]
+        head = _repeated_head(data) if end <= _REPEATED_AT_MOST else parse_head(data)
         application = next((a for a in self._applications if a.claims(head)), None)
         if application is None:
             messages.append(plain_message(head))

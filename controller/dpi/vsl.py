@@ -7,12 +7,14 @@ the agent that a request goes to serves them all, so a message names its service
 import json
 from base64 import b64decode
 from collections.abc import Mapping
+from functools import lru_cache
 from types import MappingProxyType
 
 from controller.dpi.cbor import text_fields
 from controller.dpi.http import METHODS, Head, text_of
 from controller.dpi.message import Malformed, Message, Operation
 
+_IDENTITY_AT_MOST = 4096  # bytes of the Authorization field
 _PREFIX = "/vsl/"
 _SEARCH = "/search/"
 _NAMES = ("serviceId", "name", "id")  # of the calling service, in the JSON of Authorization
@@ -57,9 +59,9 @@ def _json_fields(data: bytes, what: str) -> dict[str, str | None]:
     return {key: value if isinstance(value, str) else None for key, value in found.items()}
 
 
-def caller(head: Head) -> str | None:
-    """The calling service: `Authorization: VSL <base64 of JSON ServiceIdentity>`. Raises Malformed."""
-    scheme, _, text = head.fields.get(b"authorization", b"").partition(b" ")
+@lru_cache(maxsize=1024)
+def _caller(authorization: bytes) -> str | None:
+    scheme, _, text = authorization.partition(b" ")
     if scheme.upper() != b"VSL":
         return None
     try:
@@ -68,6 +70,16 @@ def caller(head: Head) -> str | None:
         raise _wrong("Authorization is not base64") from None
     fields = _json_fields(identity, "the service identity")
     return next((name for key in _NAMES if (name := fields.get(key))), None)
+
+
+def caller(head: Head) -> str | None:
+    """The calling service: `Authorization: VSL <base64 of JSON ServiceIdentity>`. Raises Malformed."""
+    authorization = head.fields.get(b"authorization")
+    if authorization is None:
+        return None
+    if len(authorization) > _IDENTITY_AT_MOST:
+        raise _wrong(f"an identity of more than {_IDENTITY_AT_MOST} bytes")
+    return _caller(authorization)
 
 
 def _body_fields(head: Head, body: bytes) -> dict[str, str | None] | None:

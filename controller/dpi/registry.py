@@ -1,0 +1,163 @@
+"""All protocols that are understood, and which of them some bytes are: by content, by port when in doubt.
+
+Knows nothing of frames, connections, services or verdicts. To add a protocol, write its file and
+put one line into PROTOCOLS.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+
+from controller.dpi import coap, dhcp, http, modbus, mqtt, vsl
+from controller.dpi.dissector import Datagram, Fed, StreamDissector
+from controller.dpi.message import Malformed, Message, Operation
+
+UNKNOWN = "unknown"
+_UNDECIDED_AT_MOST = 16384  # bytes that may be looked at before a stream counts as unknown
+
+_UNKNOWN_DATAGRAM = Datagram((Message(UNKNOWN, "datagram", Operation.CONNECT, "", opaque=True),))
+_UNKNOWN_STREAM = (Message(UNKNOWN, "data", Operation.CONNECT, "", opaque=True),)
+
+
+@dataclass(frozen=True, slots=True)
+class Protocol:
+    """One protocol: its usual ports, and how its datagrams or its streams are read.
+
+    `datagram(payload, source port, destination port)` gives None for what is not its own and raises
+    Malformed for what claims to be. `recognise(prefix, server port)` says whether a stream is its
+    own (None: too few bytes), then `opens` makes its dissector; `resumes` makes one for a stream
+    that is followed from its middle on, if the protocol can be read so.
+    """
+
+    name: str
+    ports: frozenset[int] = frozenset()
+    datagram: Callable[[bytes, int, int], Datagram | None] | None = None
+    recognise: Callable[[bytes, int], bool | None] | None = None
+    opens: Callable[[int], StreamDissector] | None = None
+    resumes: Callable[[], StreamDissector] | None = None
+
+
+def _http(server_port: int) -> StreamDissector:
+    return http.HttpStream(lambda: open_stream(server_port), (vsl.Vsl(),))
+
+
+PROTOCOLS: tuple[Protocol, ...] = (
+    Protocol("http", recognise=http.recognise, opens=_http),  # and vsl on top of it
+    Protocol(
+        "mqtt",
+        frozenset({mqtt.PORT}),
+        recognise=mqtt.recognise,
+        opens=lambda _: mqtt.MqttStream(),
+        resumes=lambda: mqtt.MqttStream(resumed=True),
+    ),
+    Protocol(
+        "modbus",
+        frozenset({modbus.PORT}),
+        recognise=modbus.ModbusStream.recognise,
+        opens=lambda _: modbus.ModbusStream(),
+        resumes=modbus.ModbusStream,
+    ),
+    Protocol("coap", frozenset({coap.PORT}), coap.datagram),
+    Protocol("dhcp", frozenset({67, 68}), dhcp.datagram),
+)
+
+_DATAGRAMS = tuple(p.datagram for p in PROTOCOLS if p.datagram)
+_STREAMS = tuple((p, p.recognise, p.opens) for p in PROTOCOLS if p.recognise and p.opens)
+_BY_PORT: Mapping[int, Callable[[bytes, int, int], Datagram | None]] = MappingProxyType(
+    {port: p.datagram for p in PROTOCOLS if p.datagram for port in p.ports}
+)
+
+
+def dissect_datagram(payload: bytes, src_port: int, dst_port: int) -> Datagram:
+    """What one UDP datagram says.
+
+    What no protocol recognises is one message of protocol "unknown". Raises Malformed for what is
+    on a protocol's usual port and is neither that protocol nor surely another.
+    """
+    usual = _BY_PORT.get(dst_port) or _BY_PORT.get(src_port)
+    broken: Malformed | None = None
+    if usual is not None:
+        try:
+            found = usual(payload, src_port, dst_port)
+        except Malformed as error:
+            broken = error
+        else:
+            if found is not None:
+                return found
+    for candidate in _DATAGRAMS:
+        if candidate is usual:
+            continue
+        try:
+            found = candidate(payload, src_port, dst_port)
+        except Malformed as error:
+            broken = broken or error
+        else:
+            if found is not None:
+                return found
+    if broken is not None:
+        raise broken
+    return _UNKNOWN_DATAGRAM
+
+
+class Stream:
+    """What one client sends over TCP, in order. Once it has raised Malformed it is not used again."""
+
+    __slots__ = ("_fed", "_found", "_port", "_released", "_resumed", "_seen", "_settled")
+
+    def __init__(self, server_port: int, resumed: bool = False) -> None:
+        self._port = server_port
+        self._resumed = resumed
+        self._seen = b""  # what did not suffice to recognise a protocol
+        self._found: StreamDissector | None = None
+        self._fed = 0
+        self._released = 0
+        self._settled = False
+
+    def feed(self, data: bytes) -> Fed:
+        """The next bytes of the stream. Raises Malformed."""
+        self._fed += len(data)
+        if self._settled:
+            return Fed((), self._fed, settled=True)
+        if self._found is None:
+            self._seen += data
+            data = self._seen
+            self._found, self._settled = self._recognise()
+            if self._found is None:
+                return self._unknown() if self._settled else Fed((), 0)
+            self._seen = b""
+        fed = self._found.feed(data)
+        self._released, self._settled = fed.released, fed.settled
+        return fed
+
+    def end(self) -> Fed:
+        """No more will come. Raises Malformed for the beginning of a message; too little is unknown."""
+        if self._settled or self._released == self._fed:
+            return Fed((), self._fed, settled=True)
+        if self._found is not None:
+            raise Malformed(f"the stream ended inside the message at offset {self._released}")
+        self._settled = True
+        return self._unknown()
+
+    def _unknown(self) -> Fed:
+        self._seen = b""
+        return Fed(_UNKNOWN_STREAM, self._fed, settled=True)
+
+    def _recognise(self) -> tuple[StreamDissector | None, bool]:
+        """The dissector for what was seen so far; without one, whether nobody will ever know it."""
+        seen, port, undecided = self._seen, self._port, not self._seen
+        for protocol, recognise, opens in _STREAMS:
+            if self._resumed and protocol.resumes and port in protocol.ports:
+                return protocol.resumes(), False
+            answer = recognise(seen, port)
+            if answer:
+                return opens(port), False
+            undecided = undecided or answer is None
+        return None, not undecided or len(seen) > _UNDECIDED_AT_MOST
+
+
+def open_stream(server_port: int, resumed: bool = False) -> Stream:
+    """A dissector for what a client sends to `server_port` over TCP.
+
+    `resumed`: the bytes that it is fed do not begin with the connection's first.
+    """
+    return Stream(server_port, resumed)
