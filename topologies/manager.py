@@ -167,6 +167,7 @@ class ServiceManager:
         with self._lock:
             placement = self._placement(service)
             if placement.process is None or placement.process.poll() is not None:
+                self.stop(service)  # what is left of one that ended by itself
                 self._launch(placement)
 
     def start_on(self, host: str) -> None:

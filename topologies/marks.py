@@ -11,6 +11,7 @@ import os
 import secrets
 import shutil
 import signal
+import string
 import subprocess
 import time
 from collections.abc import Iterable, Iterator
@@ -63,6 +64,14 @@ def directory_of(prefix: str) -> Path:
     return RUN_DIRECTORY / prefix.rstrip("-")
 
 
+def free_prefix() -> str:
+    """A prefix that no laboratory uses, so that one more can run beside the others."""
+    while True:
+        prefix = f"{secrets.choice(string.ascii_lowercase)}{secrets.token_hex(1)}-"
+        if not directory_of(prefix).exists():
+            return prefix
+
+
 def start_time(pid: int) -> int | None:
     """When the process started, in clock ticks since boot; None when it is not running (proc(5))."""
     try:
@@ -102,12 +111,8 @@ def is_running(state: State) -> bool:
 
 
 def known_prefixes() -> list[str]:
-    """The prefixes of all laboratories that left a state file."""
-    found = []
-    for path in sorted(RUN_DIRECTORY.glob("*/state.json")):
-        with contextlib.suppress(OSError, ValueError, KeyError):
-            found.append(str(json.loads(path.read_text(encoding="utf-8"))["prefix"]))
-    return found
+    """The prefixes of all laboratories that left something in the run directory."""
+    return [f"{path.name}-" for path in sorted(RUN_DIRECTORY.glob("*"))]
 
 
 def marked_processes(prefix: str, token: str = "") -> list[int]:

@@ -8,7 +8,7 @@ Knows nothing of services. Interface names are global on a machine, so a switch 
 import json
 import os
 import subprocess
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, Self
@@ -210,10 +210,7 @@ class Network:
         host = self.topology.host(name)
         if not self.joined(name):
             raise LabError(f"host {name} has not joined")
-        client = self._clients.pop(name, None)
-        if client:
-            client.terminate()
-            client.wait()
+        self._end_clients([name])
         if host.switch:
             self._vsctl("--if-exists", "del-port", self.bridge(host.switch), self.port_of(host))
         self._net.delHost(self._net[name])
@@ -296,12 +293,17 @@ class Network:
         if asked.returncode:
             raise LabError(f"ip {' '.join(arguments)}: {asked.stderr.strip()}")
 
+    def _end_clients(self, hosts: Iterable[str]) -> None:
+        """End the DHCP clients of these hosts."""
+        clients = [self._clients.pop(host) for host in tuple(hosts) if host in self._clients]
+        for client in clients:
+            client.terminate()
+        for client in clients:
+            client.communicate()
+
     def stop(self) -> None:
         """Take everything down."""
-        for client in self._clients.values():
-            client.terminate()
-        for client in self._clients.values():
-            client.wait()
+        self._end_clients(self._clients)
         if self._net is not None:
             self._net.stop()
             self._net = None
