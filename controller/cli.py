@@ -289,21 +289,26 @@ def lines(text: str) -> int:
     return number
 
 
-def _parser() -> Parser:
+def _places() -> Parser:
+    """Options that may stand before and after a command; made anew for each, as parsers share them."""
     places = Parser(add_help=False, argument_default=argparse.SUPPRESS)
     where = places.add_argument_group("where the controller is")
     where.add_argument("--config", metavar="FILE", type=Path, help="site.yaml")
-    where.add_argument(
-        "--state", metavar="FOLDER", help=f"state folder (else of --config, else ${STATE_VARIABLE})"
-    )
+    where.add_argument("--state", metavar="FOLDER", help=f"else that of --config, else ${STATE_VARIABLE}")
     places.add_argument("--debug", action="store_true", help="show the traceback of an error")
-    top = Parser(prog="graphwall", description="A self-learning firewall for IoT services.", parents=[places])
+    return places
+
+
+def _parser() -> Parser:
+    top = Parser(
+        prog="graphwall", description="A self-learning firewall for IoT services.", parents=[_places()]
+    )
     top.set_defaults(config=None, state=None, debug=False, json=False)
     top.add_argument("--version", action="version", version=f"graphwall {_version()}")
     commands = top.add_subparsers(title="commands", metavar="COMMAND", dest="verb")
 
     def add(name: str, action: Callable[[Arguments], int], text: str, *, answers: bool = True) -> Parser:
-        made: Parser = commands.add_parser(name, help=text, description=f"{text}.", parents=[places])
+        made: Parser = commands.add_parser(name, help=text, description=f"{text}.", parents=[_places()])
         made.set_defaults(action=action)
         if answers:
             made.add_argument("--json", action="store_true", help="print the API's answer", default=False)

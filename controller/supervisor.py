@@ -226,7 +226,7 @@ class Supervisor:
                 child.kill()
                 child.wait()
             else:
-                words = f": {self.last_words()}" if code == 2 else ""
+                words = f": {self.last_words()}" if code > 0 else ""
                 log.error("the inspector has ended (%s)%s", _how(code), words)
             self._child = None
             self._ended_soon = self._ended_soon + 1 if age < SOON else 0

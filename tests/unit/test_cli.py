@@ -1,0 +1,351 @@
+"""The commands: what they ask the controller, what they print, and how they refuse."""
+
+import http.server
+import json
+import os
+import socket
+import threading
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from controller import cli
+from controller.client import ADDRESS_FILE
+from controller.config import Config
+from controller.events import Answer, Block, Decide, Duration, Learn, Move, Rename, Scope, Undo
+from controller.model.relationship import DeviceId, ServiceId
+from controller.web.api import create_app
+from controller.web.server import Server, serve
+from controller.web.token import FILE as TOKEN_FILE
+from tests.unit.web.fake_site import COOKIE, TOKEN, FakeSite, home
+
+LOCAL = "local command line"
+
+
+@pytest.fixture(scope="module")
+def served() -> Iterator[tuple[FakeSite, Server]]:
+    site = FakeSite(home())
+    running = serve(create_app(site, site, TOKEN), "127.0.0.1", 0)
+    yield site, running
+    running.stop()
+
+
+@pytest.fixture
+def site(served: tuple[FakeSite, Server], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FakeSite:
+    """A site whose state folder the environment names."""
+    served[0].begin(home())
+    (tmp_path / ADDRESS_FILE).write_text(f"{served[1].url}\n")
+    (tmp_path / TOKEN_FILE).write_text(f"{TOKEN}\n")
+    monkeypatch.setenv("GRAPHWALL_STATE", str(tmp_path))
+    monkeypatch.setenv("COLUMNS", "80")
+    return served[0]
+
+
+def printed(capsys: pytest.CaptureFixture[str], *given: str) -> str:
+    assert cli.main(given) == 0, capsys.readouterr().err
+    shown = capsys.readouterr()
+    assert shown.err == ""
+    return shown.out
+
+
+def refused(capsys: pytest.CaptureFixture[str], *given: str) -> str:
+    assert cli.main(given) == 2
+    shown = capsys.readouterr()
+    assert shown.out == ""
+    lines = shown.err.splitlines()
+    assert all(line.startswith("graphwall: ") for line in lines)
+    assert "Traceback" not in shown.err
+    return shown.err.removeprefix("graphwall: ").strip()
+
+
+# ---------------------------------------------------------------- reading
+
+READING = (
+    ("status",),
+    ("requests",),
+    ("graph",),
+    ("graph", "--switch", "hall"),
+    ("services",),
+    ("services", "washer/control"),
+    ("devices",),
+    ("why", "washer", "lock"),
+    ("why", "bbbb"),
+    ("log",),
+)
+
+
+@pytest.mark.usefixtures("site")
+@pytest.mark.parametrize("given", READING, ids=" ".join)
+def test_every_reading_command_fits_80_columns(
+    given: tuple[str, ...], capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = printed(capsys, *given)
+    assert out.strip()
+    assert max(len(line.rstrip()) for line in out.splitlines()) <= 80
+
+
+@pytest.mark.usefixtures("site")
+@pytest.mark.parametrize("given", READING, ids=" ".join)
+def test_every_reading_command_has_json(given: tuple[str, ...], capsys: pytest.CaptureFixture[str]) -> None:
+    out = printed(capsys, *given, "--json")
+    assert isinstance(json.loads(out), dict)
+    assert out.isascii()  # a terminal obeys nothing in it
+
+
+@pytest.mark.usefixtures("site")
+def test_a_request_reads_as_a_sentence_with_its_reason_and_how_to_answer(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    out = printed(capsys, "requests")
+    assert "bbbb222222  Washer wants to change /state of Lock" in out
+    assert "Why you are asked: These two have never talked to each other. (new partner)" in out
+    assert "Risk: opens; 2 attempts, the last " in out
+    assert "graphwall approve bbbb222222  or  graphwall deny bbbb222222" in out
+
+
+def test_no_request_is_said_in_words(site: FakeSite, capsys: pytest.CaptureFixture[str]) -> None:
+    site.change(requests=())
+    assert printed(capsys, "requests").strip() == "Nothing waits for an answer."
+
+
+@pytest.mark.usefixtures("site")
+def test_the_graph_shows_first_what_needs_an_answer(capsys: pytest.CaptureFixture[str]) -> None:
+    lines = printed(capsys, "graph").splitlines()
+    assert lines[1].split()[:3] == ["pending", "washer/control", "lock/tcp-80"]
+    assert lines[2].split()[:3] == ["learned", "washer/control", "battery/tcp-80"]
+
+
+@pytest.mark.usefixtures("site")
+def test_why_answers_in_sentences(capsys: pytest.CaptureFixture[str]) -> None:
+    out = " ".join(printed(capsys, "why", "10.0.0.1", "Lock", "80").split())
+    assert out.startswith("waiting Washer wants to write /state of Lock: not decided yet (new partner: ")
+    assert "the inspector reads each request before it goes on" in out
+    assert out == " ".join(printed(capsys, "why", f"{COOKIE:#x}").split())
+
+
+HOSTILE = "[red]x[/red]\x1b[31m\u202e\u2066\r\n\ud800:smile:"
+
+
+def test_names_from_the_network_cannot_play_with_the_terminal(
+    site: FakeSite, capsys: pytest.CaptureFixture[str]
+) -> None:
+    site.begin(home(HOSTILE))
+    request = replace(
+        home().requests[0], sentence=f"Washer{HOSTILE} wants", explanation=HOSTILE, client=HOSTILE
+    )
+    site.change(requests=(request,))
+    for given in READING:
+        out = printed(capsys, *given)
+        assert not set(out) & set("\x1b\u202e\u2066\r\ud800"), given
+    assert "[red]x[/red]<U+001B>[31m<U+202E>" in printed(capsys, "requests")
+    assert ":smile:" in printed(capsys, "requests")
+
+
+# ---------------------------------------------------------------- commands
+
+
+@pytest.mark.parametrize(
+    ("given", "command"),
+    [
+        (("undo", "3"), Undo(0, 3, LOCAL)),
+        (("learn", "washer/control"), Learn(0, ServiceId("washer/control"), True, LOCAL)),
+        (("learn", "washer/control", "--end"), Learn(0, ServiceId("washer/control"), False, LOCAL)),
+        (("move", "washer/control", "lock"), Move(0, ServiceId("washer/control"), DeviceId("lock"), LOCAL)),
+        (("rename", "washer/control", "Wäscher"), Rename(0, "washer/control", "Wäscher", LOCAL)),
+        (("rename", "lock", "Door"), Rename(0, "lock", "Door", LOCAL)),
+        (("block", "@odd name?#%.example"), Block(0, DeviceId("@odd name?#%.example"), True, LOCAL)),
+        (("unblock", "lock"), Block(0, DeviceId("lock"), False, LOCAL)),
+    ],
+)
+def test_each_command_reaches_the_firewall(
+    given: tuple[str, ...], command: object, site: FakeSite, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert printed(capsys, *given)
+    assert site.commands == [command]
+
+
+def test_approving_says_when_it_is_in_force_and_how_to_undo_it(
+    site: FakeSite, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = printed(capsys, "approve", "bbbb", "--scope", "pair", "--duration", "hour", "--only", "bbbb222222")
+    (command,) = site.commands
+    assert isinstance(command, Decide)
+    assert (command.request, command.approve, command.by) == ("bbbb", True, LOCAL)
+    assert (command.scope, command.duration, command.only) == (Scope.PAIR, Duration.HOUR, ("bbbb222222",))
+    assert "Allowed: Washing machine wants to change open of Front door" in out
+    assert "It is in force, 12 ms after the decision." in out
+    assert "graphwall undo 1" in out
+
+
+def test_a_decision_that_is_not_in_force_yet_says_so(
+    site: FakeSite, capsys: pytest.CaptureFixture[str]
+) -> None:
+    site.in_force_after = None
+    out = printed(capsys, "deny", "bbbb", "--wait", "0.1")
+    assert "Denied: " in out
+    assert "not in force yet" in out
+
+
+@pytest.mark.usefixtures("site")
+def test_what_the_firewall_refuses_is_one_line_with_a_remedy(
+    site: FakeSite, capsys: pytest.CaptureFixture[str]
+) -> None:
+    site.answer = Answer(0, code="not found", message="there is no request x", remedy="list the open ones")
+    assert refused(capsys, "approve", "x") == "there is no request x; list the open ones"
+
+
+# ---------------------------------------------------------------- what is refused
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ((), "say what to do; see: graphwall --help"),
+        (("dance",), "invalid choice: 'dance'"),
+        (("approve",), "required: id; see: graphwall approve --help"),
+        (("approve", "x", "--scope", "all"), "invalid choice: 'all'"),
+        (("approve", "x", "--wait", "9"), "a number of seconds from 0 to 5"),
+        (("undo", "first"), "invalid int value: 'first'"),
+        (("log", "--limit", "0"), "a number from 1 to 1000"),
+        (("status", "--loud"), "unknown: --loud"),
+        (("run",), "graphwall run --config site.yaml"),
+        (("run", "--config", "/nowhere/site.yaml"), "there is no file /nowhere/site.yaml; name"),
+        (("run", "--config", "/"), "/ cannot be read: Is a directory"),
+        (("status", "--config", "/nowhere/site.yaml"), "there is no file"),
+        (("status", "--state", "/nowhere"), "no controller runs with the state folder /nowhere"),
+    ],
+)
+def test_arguments_that_cannot_be_are_one_line(
+    given: tuple[str, ...], said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    text = refused(capsys, *given)
+    assert said in text
+    assert "\n" not in text
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (b"site: [", "site.yaml, line 1: not YAML"),
+        (b"colour: red\n", "site.yaml, line 1: colour: is not a key here; known keys: site, state"),
+        (b"site: Home\napi:\n  port: many\n", "site.yaml, line 3: api.port: "),
+        (b"site: \xff\n", "is not UTF-8 text"),
+    ],
+)
+def test_a_site_description_that_cannot_be_used_names_the_line(
+    text: bytes, said: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "site.yaml").write_bytes(text)
+    assert said in refused(capsys, "run", "--config", str(tmp_path / "site.yaml"))
+
+
+def test_a_controller_that_is_gone_is_said(
+    site: FakeSite, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as gone:
+        address = f"http://127.0.0.1:{gone.getsockname()[1]}"
+    (tmp_path / ADDRESS_FILE).write_text(address)
+    assert refused(capsys, "status").startswith(f"no controller answers at {address}; start it with: ")
+    assert site.commands == []
+
+
+@pytest.mark.usefixtures("site")
+def test_a_token_that_is_missing_or_wrong_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / TOKEN_FILE).write_text("0" * 64)
+    assert "does not know the token in api-token" in refused(capsys, "status")
+    (tmp_path / TOKEN_FILE).unlink()
+    assert "there is no api-token" in refused(capsys, "status")
+
+
+class Stranger(http.server.BaseHTTPRequestHandler):
+    def do_GET(self) -> None:
+        self.send_response(200)
+        self.end_headers()
+        self.wfile.write(b"<h1>Printer</h1>")
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+@pytest.mark.usefixtures("site")
+def test_another_program_at_the_address_is_not_taken_for_graphwall(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with http.server.HTTPServer(("127.0.0.1", 0), Stranger) as printer:
+        threading.Thread(target=printer.serve_forever, daemon=True).start()
+        (tmp_path / ADDRESS_FILE).write_text(f"http://127.0.0.1:{printer.server_port}")
+        assert "is not Graphwall" in refused(capsys, "status")
+        printer.shutdown()
+
+
+@pytest.mark.usefixtures("site")
+def test_a_mistake_of_ours_is_no_traceback_either_unless_asked_for(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cli.display, "status", lambda _: 1 / 0)
+    assert cli.main(["status"]) == 1
+    assert "this should not happen: ZeroDivisionError: division by zero; run it with --debug" in (
+        capsys.readouterr().err
+    )
+    with pytest.raises(ZeroDivisionError):
+        cli.main(["status", "--debug"])
+
+
+# ---------------------------------------------------------------- where things are
+
+
+def test_the_state_folder_is_looked_for_in_this_order(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "site.yaml"
+    file.write_text("state: here\n")
+
+    def state(*given: str) -> Path:
+        return cli._state(cli._arguments(["status", *given]))
+
+    monkeypatch.setenv("GRAPHWALL_STATE", "/from/environment")
+    assert state("--state", "/from/option", "--config", str(file)) == Path("/from/option")
+    assert state("--config", str(file)) == tmp_path / "here"  # beside site.yaml, wherever we are
+    assert state() == Path("/from/environment")
+    monkeypatch.delenv("GRAPHWALL_STATE")
+    assert state() == Path("/var/lib/graphwall")
+
+
+def test_options_may_stand_before_and_after_the_command() -> None:
+    assert cli._arguments(["--state", "/x", "status"]).state == "/x"
+    assert cli._arguments(["status", "--state", "/x"]).state == "/x"
+
+
+@pytest.mark.parametrize(
+    ("openflow", "target"),
+    [
+        ({}, "tcp:127.0.0.1:6653"),
+        ({"listen": "0.0.0.0", "port": 7000}, "tcp:127.0.0.1:7000"),
+        ({"listen": "::"}, "tcp:[::1]:6653"),
+        ({"key": "k", "certificate": "c", "ca": "a"}, "ssl:127.0.0.1:6654"),
+    ],
+)
+def test_a_bridge_is_told_where_this_sites_controller_listens(
+    openflow: dict[str, object], target: str
+) -> None:
+    assert cli._target(Config.model_validate({"openflow": openflow})) == target
+
+
+def test_the_demonstrator_gets_all_its_arguments_and_this_python(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[list[str]] = []
+    monkeypatch.setattr(
+        os, "execve", lambda _, command, environment: seen.append([*command, environment["PYTHONPATH"]])
+    )
+    cli._demo(cli._arguments(["demo", "--scenario", "all", "--keep"]))
+    (command,) = seen
+    assert command[1:-1] == ["-P", "-m", "topologies", "demo", "--scenario", "all", "--keep"]
+    assert (Path(command[-1].split(":")[0]) / "topologies").is_dir()
+
+
+def test_without_the_source_there_is_no_demonstrator(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(cli, "__file__", str(tmp_path / "controller" / "cli.py"))
+    assert "the laboratory is not here" in refused(capsys, "demo")
