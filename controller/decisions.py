@@ -33,7 +33,7 @@ from controller.model.relationship import (
     Status,
     after,
 )
-from controller.model.service import Admission, Device, Service
+from controller.model.service import Admission, Device, Place, Service
 from controller.requests import Request, find, relationship_id, title
 from controller.state import State
 from controller.words import sentence, visible
@@ -121,6 +121,13 @@ class Decisions:
             until=until,
         )
         if request.device is not None:
+            if command.duration is not Duration.ALWAYS:
+                return _refuse(
+                    command.token,
+                    "not possible",
+                    "whether a device may join is not decided for a while only",
+                    "answer without a duration; it can be undone or blocked at any time",
+                )
             return self._admit(request.device, made, command, now)
         chosen = [
             r for r in request.relationships if not command.only or relationship_id(r.access) in command.only
@@ -153,10 +160,13 @@ class Decisions:
         self.state.decisions[made.id] = made
         for access, relationship in wanted.items():
             old = graph.get(access)
+            status = after(old.status if old else None, happening)
+            if not made.approve and made.duration is Duration.ONCE:
+                status = after(status, Happening.EXPIRE)  # it is asked about when it is tried again
             self.state.put(
                 replace(
                     relationship,
-                    status=after(old.status if old else None, happening),
+                    status=status,
                     decision=made.id,
                     until=made.until,
                     once=made.approve and made.duration is Duration.ONCE,
@@ -190,27 +200,41 @@ class Decisions:
             )
         if made.undone_at is not None:
             return _refuse(command.token, "already so", "this decision was undone before", "nothing to do")
-        changed = []
-        for access, before in zip(made.accesses, made.before, strict=True):
+        undone = replace(made, undone_at=now, undone_by=command.by)
+        self.state.decisions[made.id] = undone
+        changed: list[tuple[Access, Relationship | None]] = []
+        loosens = False
+        for access in made.accesses:
             current = self.state.site.graph.get(access)
             if current is None or current.decision != made.id:
                 continue  # decided again since
             changed.append((access, current))
+            before = self._before(access, made)
             if before is None:
                 self.state.remove(access)
             else:
-                self.state.put(replace(before, last_seen=current.last_seen, allowed=current.allowed,
-                                       refused=current.refused))  # fmt: skip
+                loosens |= before.status.allows
+                self.state.put(replace(before, endpoint=current.endpoint, last_seen=current.last_seen,
+                                       allowed=current.allowed, refused=current.refused))  # fmt: skip
         devices: tuple[Device, ...] = ()
         if made.device is not None:
             device = self.state.site.devices[made.device]
-            devices = (device,)
-            self.state.put_device(replace(device, admission=Admission.NEW, young=False))
-        undone = replace(made, undone_at=now, undone_by=command.by)
-        self.state.decisions[made.id] = undone
+            if device.admission is (Admission.ADMITTED if made.approve else Admission.BLOCKED):
+                devices = (device,)
+                self.state.put_device(replace(device, admission=Admission.NEW, young=False))
         self.state.note("undo", f"undone: {made.sentence}", now, by=command.by, subject=str(made.id))
         before_undo = Before(tuple(changed), devices, decision=made)
-        return Outcome(Answer(command.token, made.id), made.approve, undone, before_undo)
+        return Outcome(Answer(command.token, made.id), made.approve and not loosens, undone, before_undo)
+
+    def _before(self, access: Access, made: Decision) -> Relationship | None:
+        """How a relationship was before a decision, and before those under it that are undone, too."""
+        before = dict(zip(made.accesses, made.before, strict=True)).get(access)
+        while before is not None and before.decision is not None:
+            earlier = self.state.decisions.get(before.decision)
+            if earlier is None or earlier.undone_at is None:
+                break
+            before = dict(zip(earlier.accesses, earlier.before, strict=True)).get(access)
+        return before
 
     # The rest
 
@@ -254,23 +278,28 @@ class Decisions:
         if service is None:
             return _unknown(command.token, "service", command.service)
         device = self.state.site.devices.get(command.device)
-        if device is None or device.admission is not Admission.ADMITTED:
+        if device is None or device.admission is not Admission.ADMITTED or device.place is not Place.SITE:
             return _unknown(command.token, "admitted device", command.device)
         if service.device == device.id:
             return _refuse(
                 command.token, "already so", f"{visible(service.name)} lives there", "nothing to do"
             )
+        before = [service]
+        removed: list[tuple[Access, Relationship | None]] = []
         for name in self.state.site.services_on(device.id):  # one that was taken for a stranger there
             other = self.state.site.services[name]
             if other.own_name == service.own_name:
                 for relationship in list(self.state.site.graph.of(name)):
                     if relationship.status is Status.PENDING:
+                        removed.append((relationship.access, relationship))
                         self.state.remove(relationship.access)
+                before.append(other)
                 self.state.put_service(replace(other, own_name=f"{other.own_name}~before"))
         self.state.put_service(replace(service, device=device.id, endpoints=frozenset()))
         text = f"{visible(service.name)} has moved to {visible(device.name)} and keeps its model"
         self.state.note("move", text, now, by=command.by, subject=service.id)
-        return Outcome(Answer(command.token), before=Before(services=(service,)))
+        changed = Before(tuple(removed), services=tuple(before))
+        return Outcome(Answer(command.token), before=changed)
 
     def _block(self, command: Block, now: float) -> Outcome:
         device = self.state.site.devices.get(command.device)

@@ -90,7 +90,7 @@ class Firewall:
         self._policies: dict[int, Policy] = {}
         self._waiting: dict[int, tuple[SwitchUp, float]] = {}
         self._enforced: dict[int, Enforced] = {}
-        self._unstored: dict[int, Before] = {}
+        self._unstored: tuple[int, Before, Persist, int] | None = None
         self._flow_counters: dict[int, Mapping[int, tuple[int, int]]] = {}
         self._inspector = False
         self._applied = 0
@@ -109,18 +109,19 @@ class Firewall:
             self._hosts.configure(now)
         match event:
             case Decide() | Undo() | Learn() | Rename() | Move() | Block():
-                return self._command(self._decisions.carry_out(event, now), now)
+                lines = self._state.unsaved_lines
+                return self._command(self._decisions.carry_out(event, now), lines, now)
             case NotStored():
                 return self._not_stored(event, now)
         effects: list[Effect] = list(self._happened(event, now))
-        effects += self._enforce(now)
+        effects += self._enforce()
         self._settle(now)
         if self._state.has_unsaved and (now >= self._save_at or now < self._save_at - 10 * SAVE_EVERY):
             self._save_at = now + SAVE_EVERY
             effects.append(Persist(self._state.unsaved()))
         return effects
 
-    def stop(self, now: float) -> Sequence[Effect]:
+    def stop(self, now: float) -> Sequence[Effect]:  # noqa: ARG002  # as handle and view are told the time
         """The last effects: save what is not saved yet. The switches keep their flows."""
         return [Persist(self._state.unsaved())] if self._state.has_unsaved else []
 
@@ -155,7 +156,7 @@ class Firewall:
                 return [Report("warning", f"switch {event.switch} is gone; it goes on by the flows it has")]
             case PortChanged():
                 if self._fabric.port_changed(event.switch, event.port, event.gone, now):
-                    self._layout_changed(now)
+                    self._layout_changed()
             case PacketIn():
                 return self._packet_in(event, now)
             case Done():
@@ -210,7 +211,7 @@ class Firewall:
         changed, frames = self._fabric.tick(now)
         effects: list[Effect] = list(frames)
         if changed:
-            self._layout_changed(now)
+            self._layout_changed()
         for switch, (event, until) in list(self._waiting.items()):
             if now >= until or not self._unknown_trunks(event):
                 del self._waiting[switch]
@@ -222,7 +223,7 @@ class Firewall:
     def _switch_up(self, event: SwitchUp, now: float) -> Sequence[Effect]:
         self._fabric.switch_up(event.switch, event.ports, now)
         self._hosts.configure(now)
-        self._layout_changed(now)
+        self._layout_changed()
         effects: list[Effect] = []
         if self._unknown_trunks(event):
             # It goes on by its old flows while LLDP finds out again what its trunks lead to.
@@ -245,7 +246,7 @@ class Firewall:
         policy = self._policy(event.switch)
         return self._enforcement.connect(policy, event.flows)
 
-    def _layout_changed(self, now: float) -> None:
+    def _layout_changed(self) -> None:
         """Ports, links or switches have changed: every policy is made anew."""
         for device in list(self._state.site.devices.values()):
             binding = device.binding
@@ -275,6 +276,8 @@ class Firewall:
             pairs=self._state.pairs,
             networks=self._config.networks,
             router=site.router,
+            listening=self._state.listening,
+            shared=site.shared,
         )
 
     def _locate(
@@ -282,7 +285,7 @@ class Firewall:
     ) -> None:
         towards.pop(device.id, None)
         attached.discard(device.id)
-        if switch_of(self._state.site, self._fabric, device) == switch:
+        if switch_of(self._state.site, device) == switch:
             attached.add(device.id)
         if device.binding is None:
             return
@@ -296,10 +299,10 @@ class Firewall:
     def _packet_in(self, event: PacketIn, now: float) -> Sequence[Effect]:
         if event.frame[12:14] == b"\x88\xcc":
             if self._fabric.lldp_seen(event.switch, event.port, event.frame, now):
-                self._layout_changed(now)
+                self._layout_changed()
             return []
         results = self._hosts.packet_in(event, now)
-        flows = self._enforce(now)  # before the frame is sent through the tables again
+        flows = self._enforce()  # before the frame is sent through the tables again
         return [*flows, *results]
 
     def _refused(self, event: Refused, now: float) -> Sequence[Effect]:
@@ -323,7 +326,7 @@ class Firewall:
         if ends is None:
             return []
         client, server = ends
-        switch = switch_of(self._state.site, self._fabric, client)
+        switch = switch_of(self._state.site, client)
         pair = next(
             (
                 pair
@@ -351,7 +354,7 @@ class Firewall:
         if ends is None:
             return []
         client, server = ends
-        switch = switch_of(self._state.site, self._fabric, client)
+        switch = switch_of(self._state.site, client)
         pair = Pair(client.id, server.id, event.endpoint)
         allowed = any(r.status.allows for r in self._state.site.between_devices(client.id, server.id))
         if switch is None or allowed:  # a drop flow would take the allowed messages along
@@ -363,11 +366,12 @@ class Firewall:
 
     # Commands
 
-    def _command(self, outcome: Outcome, now: float) -> Sequence[Effect]:
+    def _command(self, outcome: Outcome, lines: int, now: float) -> Sequence[Effect]:
+        """What a command leads to; `lines` of the log were unsaved before it."""
         answer = outcome.answer
         if outcome.before is None:
             return [answer]
-        enforce = self._enforce(now)
+        enforce = self._enforce()
         if outcome.decision is not None:
             self._enforced[outcome.decision.id] = Enforced(
                 self._state.version if self._inspector else 0, self._enforcement.asked(), now
@@ -377,15 +381,19 @@ class Firewall:
         if outcome.decision is not None:
             record = replace(record, decisions=(outcome.decision,))
         persist = Persist(record, answer.token)
-        self._unstored = {answer.token: outcome.before}
+        self._unstored = (answer.token, outcome.before, persist, lines)
         # A crash between two steps must leave traffic blocked.
         return [*enforce, persist, answer] if outcome.restricts else [persist, *enforce, answer]
 
     def _not_stored(self, event: NotStored, now: float) -> Sequence[Effect]:
-        before = self._unstored.pop(event.token, None)
-        if before is None:
+        if self._unstored is None or self._unstored[0] != event.token:
             return []
+        _, before, persist, lines = self._unstored
+        self._unstored = None
         self._decisions.take_back(before)
+        self._state.save_again(persist.record)
+        self._state.save_lines_again(persist.record.audit[:lines])
+        self._state.unsay(persist.record.audit[lines:])
         if before.made is not None:
             self._enforced.pop(before.made, None)
         answer = Answer(
@@ -395,11 +403,11 @@ class Firewall:
             remedy="free some space or mend the state folder, then decide again",
         )
         self._state.note("not stored", answer.message, now)
-        return [*self._enforce(now), answer, Report("error", answer.message)]
+        return [*self._enforce(), answer, Report("error", answer.message)]
 
     # Carrying out what has changed
 
-    def _enforce(self, now: float) -> list[Effect]:
+    def _enforce(self) -> list[Effect]:
         """The effects that bring switches and inspector up to the model."""
         state = self._state
         effects: list[Effect] = []

@@ -3,6 +3,7 @@
 Knows nothing of switches or people: it changes the State, from which all else follows.
 """
 
+from collections import OrderedDict
 from dataclasses import replace
 from ipaddress import ip_address
 
@@ -22,14 +23,19 @@ from controller.model.resource import COUNTER_AT, shorten, widen
 from controller.model.service import MAIN, Admission, Device, Place, Service
 from controller.requests import relationship_id
 from controller.state import State
-from controller.verdicts import GROUP
+from controller.verdicts import GROUP, SetAddress, outside, remote
 from controller.view import LearningView
 from controller.words import explanation, sentence, visible
 
 SERVICES_PER_DEVICE = 64
 PENDING_PER_DEVICE = 500  # more questions than that by one device are one question: a scan
+PENDING_FROM_OUTSIDE = 200  # questions about those outside who ask the site
+LEARNT_PER_DEVICE = 5000  # relationships; what is more is asked about after learning
+ENDPOINTS_PER_SERVICE = 16
 REMOTES_AT_MOST = 20000
-NAME_KEPT = 86400.0  # seconds that an address outside keeps its name after the last answer
+NAMES_AT_MOST = 20000  # addresses outside of which names are known
+ADDRESSES_PER_NAME = 64
+NAME_KEPT = 30 * 86400.0  # seconds that an address outside keeps its names after the last answer
 
 _ASKED = frozenset({Reason.NEW_SERVICE, Reason.NEW_PARTNER, Reason.NEW_OPERATION, Reason.NEW_RESOURCE})
 _KINDS = {
@@ -43,7 +49,8 @@ class Learner:
 
     def __init__(self, state: State) -> None:
         self._state = state
-        self._names_until: dict[str, float] = {}
+        self._names_until: OrderedDict[str, float] = OrderedDict()  # by address, the oldest answer first
+        self._recalled = False
         if GROUP not in state.site.devices:
             state.put_device(
                 Device(GROUP, 0, Place.GROUP, "everyone on the site", admission=Admission.ADMITTED)
@@ -54,48 +61,60 @@ class Learner:
     def observed(self, seen: Observed, now: float) -> None:
         """Messages between two devices, already judged by the inspector."""
         state, site = self._state, self._state.site
+        known = site.graph.get(seen.access)
+        learnt = seen.allowed and seen.reason is Reason.LEARNING
+        if known is None and (learnt or seen.reason in _ASKED) and self._floods(seen, learnt):
+            state.counters[f"{'learnt' if learnt else 'questions'} beyond the limit"] += seen.count
+            return
         client = self._device(seen.client, seen.client_address, now)
         server = self._device(seen.server, seen.server_address, now)
         if client is None or server is None:
             state.counters["observations of unknown devices"] += seen.count
             return
-        known = site.graph.get(seen.access)
         if known is not None:
             self._again(known, seen)
-        elif seen.allowed and seen.reason is not Reason.LEARNING:
-            self._covered(seen)
-        elif seen.reason is Reason.LEARNING or seen.reason in _ASKED:
+        elif learnt or (seen.reason in _ASKED and not seen.allowed):
             self._new(seen, client, server, now)
+        elif seen.allowed:
+            self._covered(seen)
         else:
             state.counters[f"refused: {seen.reason.value}"] += seen.count
+        if seen.consumed:
+            self._consumed(seen)
 
     def _again(self, known: Relationship, seen: Observed) -> None:
-        happening = Happening.LEARN if seen.reason is Reason.LEARNING and seen.allowed else Happening.ASK
-        if seen.consumed and known.once:
-            happening = Happening.EXPIRE
-        status = after(known.status, happening)
-        reason = known.reason
-        if known.status is Status.EXPIRED and status is Status.PENDING:
+        status, reason = known.status, known.reason
+        if seen.allowed and seen.reason is Reason.LEARNING:
+            status = after(status, Happening.LEARN)
+        elif not seen.allowed and seen.reason in _ASKED:
+            status = after(status, Happening.ASK)
+        if known.status is Status.EXPIRED and status is Status.PENDING and seen.reason in _ASKED:
             reason = seen.reason
         endpoint = known.endpoint
-        server = self._state.site.services[known.access.server]
-        if seen.allowed and endpoint not in server.endpoints:  # it has moved, and listens elsewhere now
-            endpoint = seen.endpoint
-            self._state.put_service(replace(server, endpoints=server.endpoints | {endpoint}))
+        if seen.allowed:
+            server = self._listening(self._state.site.services[known.access.server], seen.endpoint)
+            if endpoint not in server.endpoints:  # it has moved, and listens elsewhere now
+                endpoint = seen.endpoint
         self._state.put(
             replace(
                 known,
                 status=status,
                 reason=reason,
                 endpoint=endpoint,
-                verb=seen.verb,
+                verb=shorten(seen.verb, 40),
                 last_seen=max(known.last_seen, seen.time),
                 allowed=known.allowed + (seen.count if seen.allowed else 0),
                 refused=known.refused + (0 if seen.allowed else seen.count),
-                once=known.once and not seen.consumed,
             )
         )
         self._touch(known.access, seen.time)
+
+    def _listening(self, service: Service, endpoint: Endpoint) -> Service:
+        """The service, which was allowed to be asked at an endpoint."""
+        if endpoint not in service.endpoints and len(service.endpoints) < ENDPOINTS_PER_SERVICE:
+            service = replace(service, endpoints=service.endpoints | {endpoint})
+            self._state.put_service(service)
+        return service
 
     def _covered(self, seen: Observed) -> None:
         """Allowed by something wider: that is what is counted."""
@@ -107,12 +126,16 @@ class Learner:
             )
             self._touch(wide.access, seen.time)
 
+    def _consumed(self, seen: Observed) -> None:
+        """What was allowed for one message has been used, be it this access or a wider one."""
+        grant = self._state.table.grant(seen.access, seen.time)
+        used = self._state.site.graph.get(grant.access) if grant is not None and grant.once else None
+        if used is not None:
+            self._state.put(replace(used, status=after(used.status, Happening.EXPIRE), once=False))
+
     def _new(self, seen: Observed, client: Device, server: Device, now: float) -> None:
         state, access = self._state, seen.access
-        learnt = seen.reason is Reason.LEARNING and seen.allowed
-        if not learnt and self._floods(client):
-            state.counters["questions beyond the limit"] += seen.count
-            return
+        learnt = seen.allowed
         asking = self._service(access.client, client, seen.identity or MAIN, None, seen.time)
         asked = self._service(
             access.server, server, seen.service or str(seen.endpoint), seen.endpoint, seen.time
@@ -120,6 +143,8 @@ class Learner:
         if asking is None or asked is None:
             state.counters["services beyond the limit"] += seen.count
             return
+        if learnt:
+            self._listening(asked, seen.endpoint)
         state.put(
             Relationship(
                 access=access,
@@ -135,20 +160,27 @@ class Learner:
         )
         for service in (asking, asked):
             newest = state.site.services[service.id]
-            state.put_service(
-                replace(newest, last_new=seen.time if learnt else newest.last_new, last_seen=seen.time)
-            )
+            state.put_service(replace(newest, last_new=seen.time, last_seen=seen.time))
         words = sentence(access, client, server)
         if learnt:
-            state.note("learnt", words.replace(" wants to ", " may "), now, subject=relationship_id(access))
+            state.note(
+                "learnt", words.replace(" wants to ", " may ", 1), now, subject=relationship_id(access)
+            )
             self._widen(access)
         else:
             text = f"{words}. {explanation(seen.reason)}"
             state.note("asked", text, now, subject=relationship_id(access))
 
-    def _floods(self, client: Device) -> bool:
-        mine = self._state.site.services_on(client.id)
-        return sum(access.client in mine for access in self._state.site.pending) >= PENDING_PER_DEVICE
+    def _floods(self, seen: Observed, learnt: bool) -> bool:
+        """Whether the asking device has had its share; asked before anything is made of a message."""
+        site = self._state.site
+        if learnt:
+            edges = site.graph.networkx
+            mine = (service for service in site.services_on(seen.client) if service in edges)
+            return sum(edges.out_degree(service) for service in mine) >= LEARNT_PER_DEVICE
+        if seen.client.startswith("@"):
+            return site.asked_from_outside >= PENDING_FROM_OUTSIDE
+        return sum(site.asked_by[service] for service in site.services_on(seen.client)) >= PENDING_PER_DEVICE
 
     def _widen(self, access: Access) -> None:
         """Different numbers in the same place are a counter (resource.py, rule 3)."""
@@ -206,8 +238,9 @@ class Learner:
         return device
 
     def _alone(self, name: DeviceId, address: str) -> frozenset[str]:
-        """An address without a name is its own vertex; one that several names share is nobody's."""
-        return frozenset({address}) if name == f"@{address}" else frozenset()
+        """An address without a name is its own vertex."""
+        nameless = name == remote(address) and not self._state.table.names_of(address)
+        return frozenset({address}) if nameless else frozenset()
 
     def _service(
         self, name: ServiceId, device: Device, own_name: str, endpoint: Endpoint | None, time: float
@@ -239,26 +272,64 @@ class Learner:
                 last_seen=time,
             )
             self._state.put_service(service)
-        elif not endpoints <= service.endpoints:
-            service = replace(service, endpoints=service.endpoints | endpoints)
-            self._state.put_service(service)
         return service
 
     def named(self, event: NameSeen, now: float) -> None:
         """The site's name server has told the address of a name."""
         try:
-            ip_address(event.address)
+            event = replace(event, address=str(ip_address(event.address)))
         except ValueError:
             return
-        self._names_until[event.address] = now + max(event.ttl, NAME_KEPT)
-        delta = self._state.table.named(event.address, event.name)
+        table, site = self._state.table, self._state.site
+        delta = table.named(event.address, event.name, keep_nameless=self._relied_on(event.address))
+        if event.address in self._names_until or delta is not None:
+            self._names_until[event.address] = now + max(event.ttl, NAME_KEPT)
+            self._names_until.move_to_end(event.address)
         if delta is None:
             return
+        nameless = site.devices.get(remote(event.address))
+        if nameless is not None and nameless.id not in delta.devices:
+            self._state.put_device(replace(nameless, addresses=frozenset()))
+        self._hold(delta)
+        mine = table.addresses_of(outside(event.name))
+        if len(mine) > ADDRESSES_PER_NAME:
+            oldest = min(mine, key=lambda address: self._names_until.get(address, 0.0))
+            left = tuple(d for d in table.names_of(oldest) if d != outside(event.name))
+            self._hold(SetAddress(oldest, left))
+        while len(self._names_until) > NAMES_AT_MOST:
+            self._hold(SetAddress(self._names_until.popitem(last=False)[0], ()))
+
+    def _relied_on(self, address: str) -> bool:
+        """Whether something is allowed with an address outside as such, without a name.
+
+        Then it stays so: names can be given to any address by whoever asks for his own.
+        """
+        graph = self._state.site.graph
+        services = self._state.site.services_on(remote(address))
+        return any(r.status.allows for service in services for r in graph.of(service))
+
+    def _hold(self, delta: SetAddress) -> None:
+        """Give an address outside to those names, in the table and in the model."""
+        before = self._state.table.names_of(delta.address)
         self._state.tell(delta)
-        for name in delta.devices:
+        for name in {*before, *delta.devices}:
             device = self._state.site.devices.get(name)
             if device is not None:
-                self._state.put_device(replace(device, addresses=self._state.table.addresses_of(name)))
+                addresses = device.addresses - {delta.address}
+                if name in delta.devices:
+                    addresses |= {delta.address}
+                if addresses != device.addresses:
+                    self._state.put_device(replace(device, addresses=addresses))
+
+    def _forget_names(self, now: float) -> None:
+        if not self._recalled:  # what was known before the start is kept as long as if it had come now
+            self._recalled = True
+            for device in self._state.site.devices.values():
+                if device.place is Place.REMOTE:
+                    for address in sorted(device.addresses):
+                        self._names_until.setdefault(address, now + NAME_KEPT)
+        while self._names_until and now >= next(iter(self._names_until.values())):
+            self._hold(SetAddress(self._names_until.popitem(last=False)[0], ()))
 
     def announced(self, event: ServiceAnnounced) -> None:
         """A device has told how its service is called: a better name for people, nothing more."""
@@ -271,6 +342,7 @@ class Learner:
 
     def tick(self, now: float) -> None:
         """Graduate every service whose learning phase is over."""
+        self._forget_names(now)
         for name in list(self._state.site.learning):
             service = self._state.site.services[name]
             progress = self.progress(service)

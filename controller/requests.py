@@ -23,7 +23,8 @@ _RISKS = ("reads", "changes", "opens")
 
 def relationship_id(access: Access) -> str:
     """Ten hexadecimal digits that stand for an access, the same after a restart."""
-    text = "\0".join((access.client, access.server, access.protocol, access.operation, access.resource))
+    fields = (access.client, access.server, access.protocol, access.operation, access.resource)
+    text = "\0".join(fields)
     return blake2b(text.encode("utf-8", "surrogatepass"), digest_size=5).hexdigest()
 
 
@@ -59,20 +60,34 @@ def _groups(waiting: Iterable[Relationship]) -> Iterator[Request]:
 
 
 def find(site: Site, wanted: str) -> Request | None:
-    """The request with this id, this beginning of one, or this relationship in it.
+    """The request with this id or this beginning of one.
 
-    Raises ValueError when more than one would fit.
+    The id of a relationship that is in a request stands for that and what the same two services were
+    asked about with it, so that an answer never covers more than a card that has grown since it was
+    read. Raises ValueError when more than one would fit.
     """
-    fitting = []
+    fitting: dict[str, Request] = {}
     for request in requests(site):
-        ids = {request.id, *(relationship_id(r.access) for r in request.relationships)}
-        if wanted in ids:
+        if request.id == wanted:
             return request
-        if wanted and any(name.startswith(wanted) for name in ids):
-            fitting.append(request)
-    if len(fitting) > 1:
-        raise ValueError(f"{wanted} could be {', '.join(request.id for request in fitting)}")
-    return fitting[0] if fitting else None
+        if wanted and request.id.startswith(wanted):
+            fitting[request.id] = request
+        for relationship in request.relationships:
+            name = relationship_id(relationship.access)
+            if wanted and name != request.id and name.startswith(wanted):
+                fitting[name] = _part(request, relationship.access)
+    if wanted in fitting:
+        return fitting[wanted]
+    if len({(part.device, part.relationships) for part in fitting.values()}) > 1:
+        raise ValueError(f"{wanted} could be {', '.join(fitting)}")
+    return next(iter(fitting.values()), None)
+
+
+def _part(request: Request, access: Access) -> Request:
+    """What a request asks between the two services of one of its accesses."""
+    ends = (access.client, access.server)
+    alike = tuple(r for r in request.relationships if (r.access.client, r.access.server) == ends)
+    return Request(relationship_id(alike[0].access), relationships=alike)
 
 
 def title(request: Request, site: Site) -> str:
@@ -92,9 +107,9 @@ def card(request: Request, site: Site, now: float) -> RequestView:
     if request.device is not None:
         device = request.device
         return RequestView(
-            request.id, "admission", title(request, site), Reason.NEW_DEVICE.value, explanation(Reason.NEW_DEVICE),
-            "changes", device.id, "", (), device.first_seen, device.last_seen, 1,
-            now - device.last_seen < STILL_TRYING,
+            request.id, "admission", title(request, site), Reason.NEW_DEVICE.value,
+            explanation(Reason.NEW_DEVICE), "changes", device.id, "", (), device.first_seen, device.last_seen,
+            1, now - device.last_seen < STILL_TRYING,
         )  # fmt: skip
     asked = request.relationships
     first = asked[0]

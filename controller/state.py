@@ -12,10 +12,8 @@ from controller.compile import Pair, family
 from controller.config import Config
 from controller.enforcement import Dirty
 from controller.events import AuditEntry, Decision, Record
-from controller.fabric import Fabric
 from controller.model.graph import on_endpoint, treatment
 from controller.model.relationship import (
-    ANY,
     Access,
     DeviceId,
     Endpoint,
@@ -37,7 +35,10 @@ class State:
     def __init__(self, config: Config, saved: Record | None) -> None:
         saved = saved or Record()
         self.config = config
-        self.site = Site(saved.devices, saved.services, saved.relationships)
+        homes = {device.id for device in saved.devices}
+        services = {service.id: service for service in saved.services if service.device in homes}
+        edges = [r for r in saved.relationships if {r.access.client, r.access.server} <= services.keys()]
+        self.site = Site(saved.devices, services.values(), edges)
         self.decisions: dict[int, Decision] = {d.id: d for d in saved.decisions}
         self.log: list[AuditEntry] = list(saved.audit)[-LOG_LENGTH:]
         self.table = VerdictTable([SetNetworks(config.networks)])
@@ -46,6 +47,7 @@ class State:
         self.dirty = Dirty()
         self.deltas: list[Delta] = []
         self.pairs: dict[Pair, Treatment] = {}
+        self.listening: defaultdict[DeviceId, set[int]] = defaultdict(set)  # UDP ports
         self._pairs_of: defaultdict[DeviceId, set[Pair]] = defaultdict(set)
         self._changed: tuple[set[DeviceId], set[ServiceId], set[Access]] = (set(), set(), set())
         self._forgotten: set[Access] = set()
@@ -53,26 +55,39 @@ class State:
         self._watched = {(pair.client, pair.server) for pair in config.watch}
         for device in self.site.devices.values():
             self._device_follows(device)
+        self._recall_names()
         for service in self.site.services.values():
             self._tell(_row(service))
         for relationship in self.site.graph:
             self._tell(_grant(relationship))
+            self._listens(relationship)
         self.update_pairs({self._pair(r, r.endpoint) for r in self.site.graph})
         self.deltas.clear()
         self.dirty = Dirty()
+
+    def _recall_names(self) -> None:
+        """The names of addresses outside, as far as somebody has ever talked to them."""
+        names: defaultdict[str, list[DeviceId]] = defaultdict(list)
+        for device in sorted(self.site.devices.values(), key=lambda device: device.number):
+            if device.place is Place.REMOTE:
+                for address in device.addresses:
+                    names[address].append(device.id)
+        for address, devices in names.items():
+            self._tell(SetAddress(address, tuple(devices)))
 
     # Changes
 
     def put_device(self, device: Device) -> None:
         old = self.site.devices.get(device.id)
-        self.site.put_device(device)
+        self.dirty.devices |= self.site.put_device(device)
         self._changed[0].add(device.id)
         moved = old is None or replace(old, last_seen=0.0, name="", young=False) != replace(
             device, last_seen=0.0, name="", young=False
         )
         if old is not None and device.place is Place.SITE:
             for address in old.addresses - device.addresses:
-                self._tell(SetAddress(address, ()))
+                if self.site.by_address(address) is None:
+                    self._tell(SetAddress(address, ()))
         if moved or old is None or old.young != device.young:
             self._device_follows(device)
         if moved:
@@ -105,10 +120,12 @@ class State:
             affected = set(self._pairs_of[service.device])
             if old is not None and old.device != service.device:
                 affected |= self._pairs_of[old.device]
-                affected |= {self._pair(r, r.endpoint) for r in self.site.graph.of(service.id)}
-            if old is not None and service.endpoints - old.endpoints:
-                affected |= {self._pair(r, r.endpoint) for r in self.site.graph.of(service.id)}
-            self.update_pairs(affected)
+            moved = old is not None and old.device != service.device
+            if moved or (old is not None and service.endpoints != old.endpoints):
+                for relationship in self.site.graph.of(service.id):
+                    affected |= self._pairs_for(relationship)
+                    self._listens(relationship)
+            self.update_pairs(affected, withdraw=moved)
 
     def put(self, relationship: Relationship) -> None:
         access = relationship.access
@@ -125,6 +142,7 @@ class State:
                 self._pairs_for(relationship),
                 withdraw=could != relationship.status.allows and relationship.status is not Status.LEARNED,
             )
+            self._listens(relationship)
 
     def remove(self, access: Access) -> None:
         old = self.site.graph.get(access)
@@ -161,9 +179,8 @@ class State:
         )
 
     def _pairs_for(self, relationship: Relationship) -> set[Pair]:
-        endpoints = {relationship.endpoint}
-        if relationship.access.protocol == ANY:
-            endpoints |= self.site.services[relationship.access.server].endpoints
+        """All pairs whose treatment a relationship has a say in."""
+        endpoints = {relationship.endpoint} | self.site.services[relationship.access.server].endpoints
         return {self._pair(relationship, endpoint) for endpoint in endpoints}
 
     def pairs_of(self, client: DeviceId, server: DeviceId) -> Iterator[tuple[Pair, Treatment]]:
@@ -177,7 +194,7 @@ class State:
 
         `withdraw`: their short-lived flows (settled connections, refusals) no longer hold.
         """
-        for pair in list(pairs):
+        for pair in _both_ways(pairs):
             chosen = self._choose(pair)
             if chosen is self.pairs.get(pair):
                 if withdraw:
@@ -194,22 +211,43 @@ class State:
                 self._pairs_of[pair.server].add(pair)
 
     def _choose(self, pair: Pair) -> Treatment | None:
+        chosen = self._chosen_alone(pair)
+        if chosen is Treatment.DROP and pair.endpoint.transport == "udp":
+            back = self._chosen_alone(_back(pair))
+            if back is not None and back is not Treatment.DROP:
+                # Its answers may come from the very port that is denied: they have to be told apart.
+                return Treatment.INSPECT
+        return chosen
+
+    def _chosen_alone(self, pair: Pair) -> Treatment | None:
+        services = self.site.services
         client, server = self.site.devices[pair.client], self.site.devices[pair.server]
-        known = [r for r in self.site.between_devices(client.id, server.id) if on_endpoint(r, pair.endpoint)]
-        if not known:
+        between = list(self.site.between_devices(client.id, server.id))
+        if not any(on_endpoint(r, pair.endpoint) for r in between):
             return None
-        clients = self.site.services_on(client.id)
-        behind = frozenset(
-            s for s in self.site.services_on(server.id) if pair.endpoint in self.site.services[s].endpoints
-        )
+        known = [
+            r
+            for r in between
+            if on_endpoint(r, pair.endpoint) or pair.endpoint in services[r.access.server].endpoints
+        ]
+        behind = {s for s in self.site.services_on(server.id) if pair.endpoint in services[s].endpoints}
         return treatment(
             known,
-            clients,
-            behind or frozenset(r.access.server for r in known),
+            self.site.services_on(client.id),
+            frozenset(behind | {r.access.server for r in known}),
             learning=self._all_learning(client) and self._all_learning(server),
             settled=not (self._some_learning(client) and self._some_learning(server)),
             watch=(client.id, server.id) in self._watched,
         )
+
+    def _listens(self, relationship: Relationship) -> None:
+        """Note a UDP port at which a device has answered somebody, or was meant to."""
+        if relationship.endpoint.transport != "udp" or relationship.status is Status.PENDING:
+            return
+        device = self.site.services[relationship.access.server].device
+        if relationship.endpoint.port not in self.listening[device]:
+            self.listening[device].add(relationship.endpoint.port)
+            self.dirty.devices.add(device)
 
     def _all_learning(self, device: Device) -> bool:
         if self.site.asks_nothing(device):
@@ -238,17 +276,51 @@ class State:
         self._forgotten, self._audit = set(), []
         return record
 
+    def save_again(self, record: Record) -> None:
+        """A record was not stored: what it held is unsaved again, but for its decisions and log."""
+        devices, services, accesses = self._changed
+        devices.update(device.id for device in record.devices)
+        services.update(service.id for service in record.services)
+        for access in (*record.forgotten, *(r.access for r in record.relationships)):
+            if self.site.graph.get(access) is not None:
+                accesses.add(access)
+            else:
+                self._forgotten.add(access)
+
+    def unsay(self, entries: Iterable[AuditEntry]) -> None:
+        """Take lines out of the log that tell of what was not done after all."""
+        for entry in entries:
+            if entry in self.log:
+                self.log.remove(entry)
+
+    def save_lines_again(self, entries: Iterable[AuditEntry]) -> None:
+        self._audit[:0] = entries
+
+    @property
+    def unsaved_lines(self) -> int:
+        return len(self._audit)
+
     @property
     def has_unsaved(self) -> bool:
         return any(self._changed) or bool(self._forgotten or self._audit)
 
 
-def switch_of(site: Site, fabric: Fabric, device: Device) -> int | None:
+def switch_of(site: Site, device: Device) -> int | None:
     """The switch that enforces for a device: where it is attached; outside, where the router is."""
     if device.place is Place.REMOTE:
         router = site.router
         device = site.devices[router] if router else device
     return None if device.binding is None else device.binding.switch
+
+
+def _back(pair: Pair) -> Pair:
+    return Pair(pair.server, pair.client, pair.endpoint)
+
+
+def _both_ways(pairs: Iterable[Pair]) -> set[Pair]:
+    """These pairs, and over UDP those in the other direction, which may depend on them."""
+    found = set(pairs)
+    return found | {_back(pair) for pair in found if pair.endpoint.transport == "udp"}
 
 
 def _families(device: Device) -> frozenset[int]:

@@ -11,12 +11,14 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 from hashlib import blake2b
 from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
-from typing import Literal, assert_never
+from typing import Literal, TypeVar, assert_never
 
 from controller.dpi.message import Message
 from controller.model.relationship import ANY, Access, DeviceId, Endpoint, Reason, ServiceId, Verdict
 from controller.model.resource import generalise, widen
 from controller.model.service import MAIN
+
+K = TypeVar("K")
 
 GROUP = DeviceId("@group")  # broadcast and multicast, as one vertex
 NAMES_PER_ADDRESS = 16
@@ -103,6 +105,21 @@ def remote(address: str) -> DeviceId:
     return DeviceId(f"@{address}")
 
 
+@lru_cache(maxsize=8192)
+def outside(name: str) -> DeviceId:
+    """The vertex of a DNS name; never that of an address or of the group, whatever the name is.
+
+    >>> outside("Cloud.example.")
+    '@cloud.example'
+    """
+    vertex = DeviceId(f"@{slug(name.rstrip('.').lower())}")
+    try:
+        ip_address(vertex[1:])
+    except ValueError:
+        return DeviceId(f"{vertex}~name") if vertex == GROUP else vertex
+    return DeviceId(f"{vertex}~name")
+
+
 def _wider_and_wider(access: Access) -> Iterator[Access]:
     """The accesses under which something may have been decided that holds for this one too."""
     yield access
@@ -112,6 +129,12 @@ def _wider_and_wider(access: Access) -> Iterator[Access]:
     yield replace(access, resource=ANY)
     yield Access(access.client, access.server, protocol, ANY, ANY)
     yield Access(access.client, access.server, ANY, ANY, ANY)
+
+
+def _count(counts: "Counter[K]", key: K, step: int) -> None:
+    counts[key] += step
+    if not counts[key]:
+        del counts[key]
 
 
 class VerdictTable:
@@ -125,8 +148,10 @@ class VerdictTable:
         self._living_on: dict[DeviceId, dict[ServiceId, SetService]] = {}
         self._by_name: dict[tuple[DeviceId, str], ServiceId] = {}
         self._listening: defaultdict[tuple[DeviceId, Endpoint], set[ServiceId]] = defaultdict(set)
+        self._held: defaultdict[DeviceId, set[str]] = defaultdict(set)
         self._grants: dict[Access, SetGrant] = {}
         self._partners: Counter[tuple[ServiceId, ServiceId]] = Counter()
+        self._denied: Counter[tuple[ServiceId, ServiceId]] = Counter()
         self._operations: Counter[tuple[ServiceId, ServiceId, str, str]] = Counter()
         self._inside: dict[str, bool] = {}
         for delta in deltas:
@@ -138,10 +163,7 @@ class VerdictTable:
                 self._networks = tuple(ip_network(text) for text in delta.networks)
                 self._inside.clear()
             case SetAddress():
-                if delta.devices:
-                    self._addresses[delta.address] = delta
-                else:
-                    self._addresses.pop(delta.address, None)
+                self._set_address(delta)
             case SetDevice():
                 if delta.gone:
                     self._devices.pop(delta.device, None)
@@ -153,6 +175,17 @@ class VerdictTable:
                 self._set_grant(delta)
             case _:
                 assert_never(delta)
+
+    def _set_address(self, row: SetAddress) -> None:
+        old = self._addresses.pop(row.address, None)
+        for device in old.devices if old is not None else ():
+            self._held[device].discard(row.address)
+            if not self._held[device]:
+                del self._held[device]
+        if row.devices:
+            self._addresses[row.address] = row
+            for device in row.devices:
+                self._held[device].add(row.address)
 
     def _set_service(self, row: SetService) -> None:
         old = self._services.pop(row.service, None)
@@ -172,10 +205,13 @@ class VerdictTable:
     def _set_grant(self, row: SetGrant) -> None:
         access = row.access
         old = self._grants.pop(access, None)
+        pair = (access.client, access.server)
         for grant, step in ((old, -1), (row, 1)):
             if grant is not None and grant.allow:
-                self._partners[access.client, access.server] += step
-                self._operations[access.client, access.server, access.protocol, access.operation] += step
+                _count(self._partners, pair, step)
+                _count(self._operations, (*pair, access.protocol, access.operation), step)
+            elif grant is not None and grant.allow is False:
+                _count(self._denied, pair, step)
         if row.allow is not None:
             self._grants[access] = row
 
@@ -207,12 +243,10 @@ class VerdictTable:
         """
         row = self._addresses.get(address)
         if row is not None:
-            if (
-                named is not None
-                and len(row.devices) > 1
-                and (choice := DeviceId(f"@{named}")) in row.devices
-            ):
-                return choice
+            if named is not None and len(row.devices) > 1:
+                for choice in (DeviceId(f"@{named}"), outside(named)):
+                    if choice in row.devices:
+                        return choice
             return row.devices[0]
         ip = ip_address(address)
         if ip.is_multicast or address == "255.255.255.255":
@@ -220,12 +254,19 @@ class VerdictTable:
         return None if self.inside(address) else remote(address)
 
     def client_service(self, device: DeviceId, identity: str | None) -> ServiceId:
-        own_name = slug(identity) if identity else MAIN
-        return self._by_name.get((device, own_name)) or ServiceId(f"{device}/{own_name}")
+        return self._service_called(device, slug(identity) if identity else MAIN)
 
     def server_service(self, device: DeviceId, endpoint: Endpoint, service: str | None) -> ServiceId:
-        own_name = slug(service) if service else str(endpoint)
-        return self._by_name.get((device, own_name)) or ServiceId(f"{device}/{own_name}")
+        return self._service_called(device, slug(service) if service else str(endpoint))
+
+    def _service_called(self, device: DeviceId, own_name: str) -> ServiceId:
+        """The service on a device that calls itself so; one that has moved away is another now."""
+        known = self._by_name.get((device, own_name))
+        if known is not None:
+            return known
+        name = ServiceId(f"{device}/{own_name}")
+        away = self._services.get(name)
+        return name if away is None or away.device == device else ServiceId(f"{name}~left")
 
     def access(self, client: DeviceId, server: DeviceId, endpoint: Endpoint, message: Message) -> Access:
         """The relationship that a message belongs to."""
@@ -312,19 +353,51 @@ class VerdictTable:
             for their in theirs
         )
 
+    def as_a_whole(self, client: DeviceId, server: DeviceId, endpoint: Endpoint, now: float) -> bool:
+        """Whether everything from one device to an endpoint of another is allowed, for good.
+
+        Then nothing between them needs to be read: each service that is known on the one may do
+        anything with each that is behind the endpoint, and nothing between those is denied.
+        """
+        if any(place is not None and place.blocked for place in map(self._devices.get, (client, server))):
+            return False
+        clients = set(self._living_on.get(client, ())) | {self.client_service(client, None)}
+        servers = self._listening.get((server, endpoint), set()) | {
+            self.server_service(server, endpoint, None)
+        }
+        for mine in clients:
+            for their in servers:
+                whole = self._grants.get(Access(mine, their, ANY, ANY, ANY))
+                if whole is None or not whole.allow or whole.once or self._denied[mine, their]:
+                    return False
+                if whole.until is not None and now >= whole.until:
+                    return False
+        return True
+
     # Names outside
 
-    def named(self, address: str, name: str) -> SetAddress | None:
-        """The delta that adds a DNS name to an address outside; None when it changes nothing."""
+    def named(self, address: str, name: str, keep_nameless: bool = False) -> SetAddress | None:
+        """The delta that adds a DNS name to an address outside; None when it changes nothing.
+
+        `keep_nameless`: who does not say which name is meant still means the address itself.
+        """
         if self.inside(address) or ip_address(address).is_multicast:
             return None
-        device = DeviceId(f"@{slug(name.rstrip('.').lower())}")
         row = self._addresses.get(address)
-        devices = row.devices if row is not None else ()
-        if device in devices or len(devices) >= NAMES_PER_ADDRESS:
-            return None
-        return SetAddress(address, (*devices, device))
+        before = row.devices if row is not None else ()
+        nameless = remote(address)
+        devices = tuple(device for device in before if device != nameless)
+        if outside(name) not in devices and len(devices) < NAMES_PER_ADDRESS:
+            devices = (*devices, outside(name))
+        if keep_nameless:
+            devices = (nameless, *devices)
+        return None if devices == before else SetAddress(address, devices)
 
     def addresses_of(self, device: DeviceId) -> frozenset[str]:
-        """The addresses that only this device (name) has."""
-        return frozenset(a for a, row in self._addresses.items() if row.devices == (device,))
+        """All addresses that a device (name) has, those that it shares with others among them."""
+        return frozenset(self._held.get(device, ()))
+
+    def names_of(self, address: str) -> tuple[DeviceId, ...]:
+        """The devices (names) that hold an address."""
+        row = self._addresses.get(address)
+        return row.devices if row is not None else ()

@@ -47,7 +47,7 @@ def build_view(
         client, server = site.device_of(access.client), site.device_of(access.server)
         pair = Pair(client.id, server.id, relationship.endpoint)
         packets, size = by_cookie[cookie_of(pair.origin)]
-        switches = {switch_of(site, fabric, client), switch_of(site, fabric, server)} - {None}
+        switches = {switch_of(site, client), switch_of(site, server)} - {None}
         return RelationshipView(
             id=relationship_id(access),
             relationship=relationship,

@@ -3,7 +3,7 @@
 Knows nothing of flows, requests, people or the network; every change is one of its methods.
 """
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator
 
 from controller.model.graph import CommunicationGraph
@@ -26,6 +26,11 @@ class Site:
         self.pending: dict[Access, None] = {}  # in the order they were first asked
         self.timed: set[Access] = set()
         self.learning: set[ServiceId] = set()
+        self.shared: set[str] = set()  # addresses outside that more than one vertex has
+        self.asked_by: Counter[ServiceId] = Counter()  # pending relationships by client
+        self.asked_from_outside = 0  # those of them whose client is outside
+        self._holders: defaultdict[str, set[DeviceId]] = defaultdict(set)
+        self._routers: dict[DeviceId, None] = {}
         self._by_mac: dict[str, DeviceId] = {}
         self._by_address: dict[str, DeviceId] = {}
         self._services_on: defaultdict[DeviceId, set[ServiceId]] = defaultdict(set)
@@ -34,7 +39,7 @@ class Site:
             self.put_device(device)
         for service in services:
             self.put_service(service)
-        for relationship in relationships:
+        for relationship in sorted(relationships, key=lambda r: r.first_seen):
             self.put(relationship)
 
     # Devices
@@ -42,7 +47,11 @@ class Site:
     def next_number(self) -> int:
         return self._next_number
 
-    def put_device(self, device: Device) -> None:
+    def put_device(self, device: Device) -> set[DeviceId]:
+        """Add or replace a device.
+
+        Returns the vertices outside that have an address alone from now on, or no longer.
+        """
         old = self.devices.get(device.id)
         if old is not None:
             for address in old.addresses:
@@ -54,6 +63,25 @@ class Site:
             self._by_mac[device.mac] = device.id
         for address in device.addresses:
             self._by_address[address] = device.id
+        if "router" in device.roles and device.binding is not None:
+            self._routers[device.id] = None
+        else:
+            self._routers.pop(device.id, None)
+        if device.place is not Place.REMOTE:
+            return set()
+        return self._share(device.id, old.addresses if old is not None else frozenset(), device.addresses)
+
+    def _share(self, device: DeviceId, before: frozenset[str], after: frozenset[str]) -> set[DeviceId]:
+        affected: set[DeviceId] = set()
+        for address in before ^ after:
+            holders = self._holders[address]
+            (holders.add if address in after else holders.discard)(device)
+            if (len(holders) > 1) != (address in self.shared):
+                affected |= holders | {device}
+                (self.shared.add if len(holders) > 1 else self.shared.discard)(address)
+            if not holders:
+                del self._holders[address]
+        return affected
 
     def by_mac(self, mac: str) -> Device | None:
         found = self._by_mac.get(mac)
@@ -65,7 +93,7 @@ class Site:
 
     @property
     def router(self) -> DeviceId | None:
-        return next((d.id for d in self.devices.values() if "router" in d.roles and d.binding), None)
+        return next(iter(self._routers), None)
 
     # Services
 
@@ -89,17 +117,27 @@ class Site:
     def put(self, relationship: Relationship) -> None:
         access = relationship.access
         self.graph.put(relationship)
-        if relationship.status is Status.PENDING:
-            self.pending.setdefault(access)
-        else:
-            self.pending.pop(access, None)
+        if relationship.status is not Status.PENDING:
+            self._answered(access)
+        elif access not in self.pending:
+            self.pending[access] = None
+            self.asked_by[access.client] += 1
+            self.asked_from_outside += access.client.startswith("@")
         timed = relationship.until is not None and relationship.status is not Status.EXPIRED
         (self.timed.add if timed else self.timed.discard)(access)
 
     def remove(self, access: Access) -> None:
         self.graph.remove(access)
-        self.pending.pop(access, None)
+        self._answered(access)
         self.timed.discard(access)
+
+    def _answered(self, access: Access) -> None:
+        if access in self.pending:
+            del self.pending[access]
+            self.asked_by[access.client] -= 1
+            if not self.asked_by[access.client]:
+                del self.asked_by[access.client]
+            self.asked_from_outside -= access.client.startswith("@")
 
     def waiting(self) -> Iterator[Relationship]:
         """The pending relationships, the oldest question first."""
@@ -113,8 +151,9 @@ class Site:
         for mine in self._services_on.get(client, ()):
             if mine not in self.graph.networkx:
                 continue
-            for theirs in self.graph.networkx.succ[mine]:
-                if theirs in servers:
+            asked = self.graph.networkx.succ[mine]
+            for theirs in servers if len(servers) < len(asked) else asked:
+                if theirs in servers and theirs in asked:
                     yield from self.graph.between(mine, theirs)
 
     def asks_nothing(self, device: Device) -> bool:
