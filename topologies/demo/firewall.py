@@ -1,10 +1,12 @@
 """A Graphwall of the demonstrator's own: its process, and its HTTP API."""
 
+import contextlib
 import json
 import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -92,6 +94,28 @@ class Firewall:
                 process.kill()
                 process.wait()
         self._process = None
+
+    def kill(self, number: signal.Signals) -> float:
+        """Send a signal to the controller process alone; returns the seconds until it has ended."""
+        if self._process is None:
+            raise LabError("the firewall does not run")
+        if self._client is not None:
+            self._client.close()
+            self._client = None
+        begin = time.monotonic()
+        self._process.send_signal(number)
+        self._process.wait(10.0)
+        self._process = None
+        return time.monotonic() - begin
+
+    def processes(self) -> list[int]:
+        """The controller and what it has started: every process that keeps its state folder in its words."""
+        found = []
+        for path in Path("/proc").glob("[0-9]*/cmdline"):
+            with contextlib.suppress(OSError):
+                if str(self.directory).encode() in path.read_bytes():
+                    found.append(int(path.parent.name))
+        return found
 
     # Its API
 

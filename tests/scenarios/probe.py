@@ -1,0 +1,150 @@
+"""A small program for hosts of a laboratory: probes every millisecond, and tells what was lost.
+
+probe.py echo PORT                    answer every datagram
+probe.py send ADDRESS PORT COUNT      one datagram a millisecond; prints JSON when all are sent
+probe.py serve PORT                   HTTP server that knows every path
+probe.py get ADDRESS PORT PATH …      GET each path once, on connections of their own
+probe.py hold ADDRESS PORT SECONDS    one HTTP connection, a request every 20 ms; prints JSON
+"""
+
+import http.client
+import http.server
+import json
+import select
+import socket
+import sys
+import time
+from typing import ClassVar
+
+LINGER = 1.0  # seconds to wait for the last answers
+
+
+def echo(port: int) -> None:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as server:
+        server.bind(("0.0.0.0", port))
+        print("ready", flush=True)
+        while True:
+            data, peer = server.recvfrom(2048)
+            server.sendto(data, peer)
+
+
+def send(address: str, port: int, count: int) -> None:
+    sent, answered = [0.0] * count, [0.0] * count
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client:
+        client.connect((address, port))
+        begin, number = time.perf_counter(), 0
+        end = begin + count / 1000 + LINGER
+        while time.perf_counter() < end:
+            due = begin + number / 1000
+            if number < count and time.perf_counter() >= due:
+                sent[number] = time.perf_counter()
+                try:
+                    client.send(b"probe-%08d" % number)
+                except ConnectionError:  # an ICMP error of an earlier probe
+                    pass
+                number += 1
+                continue
+            wait = due - time.perf_counter() if number < count else 0.01
+            if select.select([client], [], [], max(wait, 0.0))[0]:
+                try:
+                    data = client.recv(2048)
+                except ConnectionError:
+                    continue
+                answered[int(data[6:14])] = time.perf_counter()
+            elif number >= count and all(answered):
+                break
+    lost = [n for n in range(count) if not answered[n]]
+    gap = longest = 0
+    for n in range(count):
+        gap = 0 if answered[n] else gap + 1
+        longest = max(longest, gap)
+    times = sorted(a - s for a, s in zip(answered, sent, strict=True) if a)
+    print(
+        json.dumps(
+            {
+                "sent": count,
+                "lost": len(lost),
+                "first_lost": lost[:5],
+                "longest_gap": longest / 1000,
+                "p50": times[len(times) // 2] if times else None,
+                "p99": times[len(times) * 99 // 100] if times else None,
+            }
+        ),
+        flush=True,
+    )
+
+
+class _Any(http.server.BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    served: ClassVar[list[str]] = []
+
+    def do_GET(self) -> None:
+        self.served.append(self.path)
+        print(self.path, flush=True)
+        body = b"yes"
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+def serve(port: int) -> None:
+    server = http.server.ThreadingHTTPServer(("0.0.0.0", port), _Any)
+    server.daemon_threads = True
+    print("ready", flush=True)
+    server.serve_forever()
+
+
+def get(address: str, port: int, paths: list[str]) -> None:
+    for path in paths:
+        connection = http.client.HTTPConnection(address, port, timeout=3)
+        try:
+            connection.request("GET", path, headers={"User-Agent": "prober/1"})
+            print(connection.getresponse().status, flush=True)
+        except OSError as error:
+            print(type(error).__name__, flush=True)
+        finally:
+            connection.close()
+
+
+def hold(address: str, port: int, seconds: float) -> None:
+    connection = http.client.HTTPConnection(address, port, timeout=5)
+    connection.connect()
+    local = connection.sock.getsockname()
+    served, error = 0, ""
+    end = time.monotonic() + seconds
+    try:
+        while time.monotonic() < end:
+            connection.request("GET", "/known", headers={"User-Agent": "prober/1"})
+            connection.getresponse().read()
+            if connection.sock is None or connection.sock.getsockname() != local:
+                error = "the connection was replaced"
+                break
+            served += 1
+            time.sleep(0.02)
+    except OSError as failed:
+        error = repr(failed)
+    print(json.dumps({"served": served, "error": error}), flush=True)
+
+
+def main(words: list[str]) -> None:
+    match words:
+        case ["echo", port]:
+            echo(int(port))
+        case ["send", address, port, count]:
+            send(address, int(port), int(count))
+        case ["serve", port]:
+            serve(int(port))
+        case ["get", address, port, *paths]:
+            get(address, int(port), paths)
+        case ["hold", address, port, seconds]:
+            hold(address, int(port), float(seconds))
+        case _:
+            sys.exit(__doc__)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
