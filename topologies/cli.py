@@ -129,14 +129,14 @@ def _clean(given: argparse.Namespace) -> int:
     for problem in removed.problems:
         print(problem, file=sys.stderr)
     counts: dict[str, Sequence[object]] = {
-        "running laboratories": removed.runners,
-        "processes": removed.processes,
-        "bridges": removed.bridges,
-        "interfaces": removed.interfaces,
+        "laboratory|laboratories": removed.runners,
+        "process|processes": removed.processes,
+        "bridge|bridges": removed.bridges,
+        "interface|interfaces": removed.interfaces,
     }
-    said = ", ".join(f"{len(what)} {name}" for name, what in counts.items() if what)
+    said = ", ".join(f"{len(w)} {words.split('|')[len(w) > 1]}" for words, w in counts.items() if w)
     print(f"Removed {said}." if said else "Nothing to clean.")
-    return FAILED if removed.problems and said else OK
+    return FAILED if any(marks.directory_of(prefix).exists() for prefix in prefixes) else OK
 
 
 def _parser() -> argparse.ArgumentParser:

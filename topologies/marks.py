@@ -111,8 +111,11 @@ def is_running(state: State) -> bool:
 
 
 def known_prefixes() -> list[str]:
-    """The prefixes of all laboratories that left something in the run directory."""
-    return [f"{path.name}-" for path in sorted(RUN_DIRECTORY.glob("*"))]
+    """The prefixes of all laboratories that left files, or bridges (which outlive a restart)."""
+    found = {f"{path.name}-" for path in RUN_DIRECTORY.glob("*")}
+    with contextlib.suppress(LabError):
+        found |= {mark.partition(":")[0] for mark in _marks_of_bridges().values()}
+    return sorted(found)
 
 
 def marked_processes(prefix: str, token: str = "") -> list[int]:
@@ -127,23 +130,23 @@ def marked_processes(prefix: str, token: str = "") -> list[int]:
     return found
 
 
-def marked_bridges(prefix: str) -> list[str]:
-    """The bridges of the laboratory. Raises LabError when Open vSwitch does not answer."""
+def _marks_of_bridges() -> dict[str, str]:
     command = ["ovs-vsctl", "--timeout=5", "--format=json", "--columns=name,external_ids", "list", "Bridge"]
     try:
         asked = subprocess.run(command, capture_output=True, text=True, check=False)
     except FileNotFoundError:
-        return []
+        return {}
     if asked.returncode:
         raise LabError(
             f"Open vSwitch does not answer, so its bridges were not looked at: {asked.stderr.strip()}"
         )
-    found = []
-    for name, (_map, ids) in json.loads(asked.stdout)["data"]:
-        mark = dict(ids).get(BRIDGE_KEY)
-        if mark is not None and mark.startswith(f"{prefix}:"):
-            found.append(str(name))
-    return found
+    rows = json.loads(asked.stdout)["data"]
+    return {name: dict(ids)[BRIDGE_KEY] for name, (_map, ids) in rows if BRIDGE_KEY in dict(ids)}
+
+
+def marked_bridges(prefix: str) -> list[str]:
+    """The bridges of the laboratory. Raises LabError when Open vSwitch does not answer."""
+    return [name for name, mark in _marks_of_bridges().items() if mark.startswith(f"{prefix}:")]
 
 
 def _signal(pid: int, number: signal.Signals) -> bool:
@@ -215,7 +218,10 @@ def _remove_interfaces(names: Iterable[str]) -> list[str]:
 
 
 def clean(prefix: str) -> Removed:
-    """Remove everything that the laboratory with this prefix made; asks a running one to end first."""
+    """Remove everything that the laboratory with this prefix made; asks a running one to end first.
+
+    What could not be done is in `problems` of the result.
+    """
     state = read_state(prefix)
     removed = Removed()
     if state and _end_runner(state):
@@ -223,5 +229,6 @@ def clean(prefix: str) -> Removed:
     removed.processes = end_processes(prefix)
     removed.add(_remove_bridges(prefix))
     removed.interfaces = _remove_interfaces(state.interfaces if state else ())
-    shutil.rmtree(directory_of(prefix), ignore_errors=True)
+    if not removed.problems:  # else the next cleaning needs to know that something is left
+        shutil.rmtree(directory_of(prefix), ignore_errors=True)
     return removed

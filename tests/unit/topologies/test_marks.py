@@ -59,7 +59,7 @@ def test_written_state_is_read(prefix: str) -> None:
     state = marks.new_state(prefix, ["gw-s1", "gw-s1-1"])
     marks.write_state(state)
     assert marks.read_state(prefix) == state
-    assert marks.known_prefixes() == [prefix]
+    assert prefix in marks.known_prefixes()
     assert marks.is_running(state)
 
 
@@ -74,7 +74,7 @@ def test_broken_state_is_no_state(text: str, prefix: str) -> None:
     file.parent.mkdir()
     file.write_text(text)
     assert marks.read_state(prefix) is None
-    assert marks.known_prefixes() == [prefix]  # so that clean removes it
+    assert prefix in marks.known_prefixes()  # so that clean removes it
 
 
 def test_ended_process_has_no_start_time() -> None:
