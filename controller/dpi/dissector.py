@@ -3,22 +3,19 @@
 Knows no protocol.
 """
 
-from dataclasses import dataclass
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from controller.dpi.message import Message
 
 
-@dataclass(frozen=True, slots=True)
-class Datagram:
+class Datagram(NamedTuple):
     """What one datagram says; `answer`: by its content it answers an earlier request."""
 
     messages: tuple[Message, ...]
     answer: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Fed:
+class Fed(NamedTuple):
     """What became known by feeding bytes into a stream.
 
     `messages`: newly complete, a message being complete when its deciding header is. `released`:
@@ -32,8 +29,11 @@ class Fed:
 
 
 class StreamDissector(Protocol):
-    """Reads the client's side of one TCP connection. A protocol module's class of this shape has the
-    static method `recognise(prefix, server_port) -> bool | None` beside it; None: more bytes needed."""
+    """Reads the client's side of one TCP connection.
+
+    A protocol's module has `recognise(prefix, server_port) -> bool | None` beside it; None: more bytes
+    needed.
+    """
 
     def feed(self, data: bytes) -> Fed:
         """The next bytes in order; raises Malformed on what is ambiguous or not the protocol."""

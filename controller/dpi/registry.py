@@ -12,6 +12,8 @@ from controller.dpi import coap, dhcp, http, modbus, mqtt, vsl
 from controller.dpi.dissector import Datagram, Fed, StreamDissector
 from controller.dpi.message import Malformed, Message, Operation
 
+__all__ = ["PROTOCOLS", "UNKNOWN", "Datagram", "Fed", "Protocol", "Stream", "dissect_datagram", "open_stream"]
+
 UNKNOWN = "unknown"
 _UNDECIDED_AT_MOST = 16384  # bytes that may be looked at before a stream counts as unknown
 

@@ -1,0 +1,372 @@
+"""One TCP connection as the byte stream that its server reads, so that nothing unjudged reaches it.
+
+Knows nothing of services and verdicts: the caller judges the messages of a step, and if all are
+allowed, sends what the step releases.
+
+The rule that makes evasion pointless: a byte at one place in the stream has one value. Whatever a
+receiver may drop, reorder or take twice (bad checksums, short TTLs, old timestamps, overlaps), it
+gets only bytes that were judged, in the order in which they were judged, and no others.
+"""
+
+from collections import deque
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from controller.dpi import craft
+from controller.dpi.frame import ACK, FIN, IPV4, PSH, RST, SYN, URG, Headers
+from controller.dpi.message import Malformed, Message
+from controller.dpi.registry import open_stream
+
+_MASK = 0xFFFFFFFF
+_HALF = 0x80000000
+_SEGMENTS_AHEAD_AT_MOST = 64
+_NUDGE = 8192  # bytes that are held back before the client is told to go on; a first window has more
+_WINDOW = 8192  # of that acknowledgement, as sent: the server's own next one replaces it
+_OVERHEAD = 2048  # bytes that a connection costs without any data, roughly
+_REACH = 8 * 1024 * 1024  # bytes before and behind what a server expects that it may take for its own
+
+Key = tuple[int | None, str, int, str, int]  # VLAN, client address and port, server address and port
+Zone = tuple[int, float]  # a sequence number near which the server may be in an older connection; until when
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """How much is kept: bytes, unless said otherwise."""
+
+    connections: int = 16384  # number of all
+    memory: int = 64 * 1024 * 1024  # of all connections together
+    held: int = 256 * 1024  # of one connection, waiting for the rest of a message or for a gap to close
+    tail: int = 64 * 1024  # of one connection, to compare retransmissions with; up to twice as many
+    idle: float = 7500.0  # seconds; TCP keep-alive comes every 7200 s by default
+    opening: float = 90.0  # seconds without an answer to a server's SYN; it waits no longer either
+    closed: float = 120.0  # seconds after its end
+    settled: float = 7 * 86400.0  # seconds; meanwhile the switch may carry it without us
+
+
+class Step(NamedTuple):
+    """What a frame leads to."""
+
+    messages: tuple[Message, ...] = ()  # to be judged, in this order
+    release: tuple[bytes, ...] = ()  # frames that may go on, in this order, if all messages are allowed
+    refuse: str | None = None  # the violated property: nothing of this connection may go on any more
+    settled: bool = False  # the rest of the connection needs no judging
+    acknowledge: bytes | None = None  # to be sent to the client, so that it sends what is missing
+
+
+NOTHING = Step()
+
+
+class _Segment(NamedTuple):
+    raw: bytes
+    start: int  # offsets in the stream
+    end: int
+    data: bytes
+    fin: bool
+    sure: bool  # the server must have taken it
+
+
+def near(seq: int, place: int) -> bool:
+    """Whether a server that expects sequence number `place` might take bytes at `seq` for its own."""
+    return ((seq - place + _REACH) & _MASK) < 2 * _REACH
+
+
+class Connection:
+    """The client's side of one TCP connection.
+
+    Offsets count the client's bytes from the first one that is followed. What the server sends need
+    not be seen.
+    """
+
+    __slots__ = (
+        "_acknowledged", "_adrift", "_ahead", "_ahead_size", "_client_ack", "_delivered", "_fed", "_fin",
+        "_held", "_held_size", "_limits", "_next_seq", "_refused", "_released", "_server_mac", "_stream",
+        "_sure", "_tail", "_ttl", "answered", "closed", "confirmed", "first_seq", "key", "last", "lost",
+        "settled", "zones",
+    )  # fmt: skip
+
+    def __init__(
+        self, key: Key, limits: Limits, headers: Headers, resumed: bool = False, zones: tuple[Zone, ...] = ()
+    ) -> None:
+        """A connection that begins with the frame with these headers, a SYN unless it is `resumed`."""
+        self.key = key
+        self.last = 0.0  # when its last frame came
+        self.answered = resumed  # the client has acknowledged the server's SYN
+        self.confirmed = False  # the server was seen to agree to this connection
+        self.settled = False  # nothing that comes needs judging
+        self.lost = False  # bytes are missing in what was observed: nothing can be said any more
+        self.closed = False  # by a reset
+        self.zones = zones
+        self._limits = limits
+        self._stream = open_stream(key[4], resumed)
+        self.first_seq = (headers.seq + (not resumed)) & _MASK  # of the byte at offset 0
+        self._next_seq = self.first_seq  # of the byte at offset _fed
+        self._adrift = resumed  # the first data says where the stream is
+        self._fed = 0  # bytes that the dissector was given
+        self._released = 0  # of these, bytes of messages that it has reported
+        self._delivered = 0  # end of the last frame that was let through
+        self._held: deque[tuple[bytes, int]] = deque()  # frames that were fed and not released; their ends
+        self._held_size = 0
+        self._ahead: list[_Segment] = []  # behind a gap
+        self._ahead_size = 0
+        self._tail = bytearray()  # the last bytes before _fed
+        self._fin: int | None = None  # offset where the client's stream ends
+        self._client_ack = headers.ack
+        self._acknowledged = -1  # by the server, as far as that was seen
+        self._refused: str | None = None
+        self._sure = not resumed  # the server must have taken all that was let through
+        self._server_mac = headers.dst_mac
+        self._ttl = headers.ttl
+
+    @property
+    def server_expects(self) -> int:
+        """The sequence number after the last byte that was let through to the server."""
+        return (self._next_seq - (self._fed - self._delivered)) & _MASK
+
+    @property
+    def client_expects(self) -> int:
+        """The sequence number that the client expects next from the server."""
+        return self._client_ack
+
+    @property
+    def size(self) -> int:
+        """Bytes of memory, roughly."""
+        return _OVERHEAD + len(self._tail) + self._held_size + self._ahead_size
+
+    @property
+    def fresh(self) -> bool:
+        """No data has come yet."""
+        return not self._fed
+
+    @property
+    def ended(self) -> bool:
+        """Nothing more will come from the client."""
+        return self.closed or self._fin is not None or self._refused is not None
+
+    @property
+    def surely_ended(self) -> bool:
+        """The server must have taken the client's FIN or reset: it is not in this connection any more."""
+        return self._sure and (self.closed or self._fin is not None) and not self._held
+
+    def forget_tail(self) -> None:
+        """Give memory back: retransmissions that the server has not acknowledged will be refused."""
+        unsent = self._fed - self._delivered
+        del self._tail[: len(self._tail) - unsent]
+
+    # ------------------------------------------------------------------ from the client
+
+    def client_frame(self, raw: bytes, headers: Headers, now: float, observed: bool = False) -> Step:
+        """One frame from the client. `observed`: the switch has forwarded it already."""
+        self.last = now
+        flags = headers.tcp_flags
+        if flags & SYN:
+            return _syn(raw, headers)
+        if not flags & (ACK | RST) or headers.fragment or self.closed:
+            return NOTHING  # no receiver takes it for part of a connection (RFC 9293, section 3.10.7.4)
+        start = self._fed + ((headers.seq - self._next_seq + _HALF) & _MASK) - _HALF
+        if flags & RST:
+            return self._rst(raw, headers, start)
+        if self._refused is not None:
+            return Step(refuse=self._refused)
+        self.answered = True
+        self._client_ack = headers.ack
+        size = headers.payload_end - headers.payload_offset
+        if self.settled:
+            return self._beyond(raw, start + size, bool(flags & FIN))
+        if flags & URG:
+            return self._refuse("urgent data")
+        if not size and not flags & FIN:
+            return Step((), (raw,))
+        if self.lost:
+            return NOTHING if observed else self._refuse("stream lost")
+        if self._adrift:
+            self._adrift, self._next_seq, start = False, headers.seq, self._fed
+        return self._data(raw, headers, start, observed)
+
+    def _data(self, raw: bytes, headers: Headers, start: int, observed: bool) -> Step:
+        data = raw[headers.payload_offset : headers.payload_end]
+        fin = bool(headers.tcp_flags & FIN)
+        segment = _Segment(raw, start, start + len(data), data, fin, self._takes(raw, headers))
+        if start > self._fed:
+            return self._ahead_of_gap(segment, observed)
+        if start < self._fed and segment.end <= self._fed and not (fin and segment.end == self._fed):
+            return self._again(segment, headers, observed)
+        step = self._in_order(segment, observed)
+        # Frames wait for the rest of a message. A client that waits for their acknowledgement gets one,
+        # or the two would wait for each other: Nagle's algorithm sends nothing small, and a full window
+        # nothing at all, while something is unacknowledged.
+        if self._held and (headers.tcp_flags & PSH or self._held_size >= _NUDGE):
+            return self._nudge(step, headers)
+        return step
+
+    def _refuse(self, why: str) -> Step:
+        self._refused = why
+        self._drop_all()
+        return Step(refuse=why)
+
+    def _drop_all(self) -> None:
+        self._held.clear()
+        self._ahead.clear()
+        self._tail.clear()
+        self._held_size = self._ahead_size = 0
+
+    def _takes(self, raw: bytes, headers: Headers) -> bool:
+        """Whether the server must take this frame and has taken all before; false also if that is unknown."""
+        return (
+            self._sure
+            and headers.dst_mac == self._server_mac
+            and headers.ttl >= self._ttl
+            and headers.transport_offset - headers.ip_offset == (20 if headers.ethertype == IPV4 else 40)
+            and craft.tcp_checksum_right(raw, headers)
+        )
+
+    def _rst(self, raw: bytes, headers: Headers, start: int) -> Step:
+        """A reset counts only where the server would take it (RFC 5961, section 3.2)."""
+        end = self._fed + (self._fin is not None)
+        if not self.settled and start not in (self._delivered, self._fed, end):
+            return NOTHING
+        self._sure = start in (self._delivered, end) and self._takes(raw, headers)
+        self.closed = True
+        self._drop_all()
+        return Step((), (raw,))
+
+    def _beyond(self, raw: bytes, end: int, fin: bool) -> Step:
+        """Nothing needs judging any more; only what a reset would need is kept."""
+        if fin:
+            self._fin = end
+        if end > self._fed:
+            self._next_seq = (self._next_seq + end - self._fed) & _MASK
+            self._fed = self._released = self._delivered = end
+            self._sure = False
+        return Step((), (raw,), None, True)
+
+    def _ahead_of_gap(self, segment: _Segment, observed: bool) -> Step:
+        """What lies behind a gap waits, or is dropped so that the client sends it again."""
+        if self._fin is not None or segment in self._ahead:
+            return NOTHING
+        fits = self._ahead_size + len(segment.raw) + self._held_size <= self._limits.held
+        if fits and len(self._ahead) < _SEGMENTS_AHEAD_AT_MOST:
+            self._ahead.append(segment)
+            self._ahead_size += len(segment.raw)
+        elif observed:
+            self.lost = True
+            self._drop_all()
+        return NOTHING
+
+    def _again(self, segment: _Segment, headers: Headers, observed: bool) -> Step:
+        """Bytes that were there before: the same, or nothing of this connection passes any more."""
+        same = self._same(segment)
+        if not same and segment.start == self._fed - 1:
+            # A keep-alive of the old kind has a byte that means nothing (RFC 9293, section 3.8.4).
+            return Step((), (craft.without_payload(segment.raw, headers),))
+        if segment.start < self._fed - len(self._tail):
+            if observed or segment.end <= max(self._acknowledged, 0):
+                return NOTHING
+            return self._refuse("out of window")
+        if not same:
+            return self._refuse("ambiguous stream")
+        if segment.end <= self._delivered:
+            return Step((), (segment.raw,))
+        return NOTHING if observed else self._nudge(NOTHING, headers)
+
+    def _same(self, segment: _Segment) -> bool:
+        """Whether the part of a segment that was there before is kept, and is as it was then."""
+        tail = self._tail
+        at = segment.start - (self._fed - len(tail))
+        if at < 0:
+            return False
+        old = min(segment.end, self._fed) - segment.start
+        return tail[at : at + old] == segment.data[:old]
+
+    def _in_order(self, first: _Segment, observed: bool) -> Step:
+        """A segment that begins where the stream has come to, or before; then those that waited for it."""
+        messages: tuple[Message, ...] = ()
+        release: list[bytes] = []
+        segment: _Segment | None = first
+        while segment is not None:
+            if segment.start < self._fed and not self._same(segment):
+                return self._refuse("ambiguous stream")
+            if self._fin is not None:
+                if segment.fin and segment.end == self._fin and not self._held:
+                    release.append(segment.raw)  # its FIN once more
+            elif segment.end > self._fed or segment.fin:
+                try:
+                    messages += self._feed(segment)
+                except Malformed as error:
+                    return self._refuse(f"malformed {error}")
+                if self.zones and not self.confirmed and self._in_older_connection():
+                    return self._refuse("ambiguous stream")
+                held = self._held
+                while held and held[0][1] <= self._released:
+                    raw, self._delivered = held.popleft()
+                    self._held_size -= len(raw)
+                    release.append(raw)
+                if observed:
+                    held.clear()
+                    self._held_size, self._delivered = 0, self._fed
+                elif self._held_size > self._limits.held:
+                    return self._refuse("stream buffer full")
+            segment = self._next_waiting() if self._ahead else None
+        return Step(messages, tuple(release), None, self.settled)
+
+    def _feed(self, segment: _Segment) -> tuple[Message, ...]:
+        """Give a segment's new bytes to the dissector."""
+        new = segment.data[self._fed - segment.start :]
+        messages: tuple[Message, ...] = ()
+        if new:
+            messages, self._released, self.settled = self._stream.feed(new)
+            tail = self._tail
+            tail += new
+            if self.settled:
+                tail.clear()
+            elif len(tail) > 2 * self._limits.tail:
+                del tail[: len(tail) - max(self._limits.tail, segment.end - self._delivered)]
+            self._fed = segment.end
+            self._next_seq = (self._next_seq + len(new)) & _MASK
+        if segment.fin:
+            self._fin = segment.end
+            last, self._released, _ = self._stream.end()
+            messages += last
+        self._held.append((segment.raw, segment.end))
+        self._held_size += len(segment.raw)
+        self._sure = segment.sure
+        return messages
+
+    def _next_waiting(self) -> _Segment | None:
+        """The first of the waiting segments, if the stream has come up to it."""
+        found = min(self._ahead, key=lambda s: (s.start, s.end))
+        if found.start > self._fed:
+            return None
+        self._ahead.remove(found)
+        self._ahead_size -= len(found.raw)
+        return found
+
+    def _in_older_connection(self) -> bool:
+        return any(near(self._next_seq, place) for place, until in self.zones if self.last < until)
+
+    def _nudge(self, step: Step, headers: Headers) -> Step:
+        frame = craft.tcp(headers, back=True, seq=headers.ack, ack=self._next_seq, flags=ACK, window=_WINDOW)
+        return step._replace(acknowledge=frame)
+
+    # ------------------------------------------------------------------ from the server
+
+    def server_frame(self, raw: bytes, headers: Headers, now: float) -> Step:
+        """One frame from the server, if any are seen at all: they always pass."""
+        self.last = now
+        flags = headers.tcp_flags
+        if flags & ACK:
+            delta = ((headers.ack - self._next_seq + _HALF) & _MASK) - _HALF
+            if flags & SYN and self.fresh and not delta:
+                self.confirmed = True
+            if self._acknowledged < self._fed + delta <= self._fed:
+                self._acknowledged = self._fed + delta
+        if flags & RST and not self.closed:
+            self.closed = self._sure = True
+            self._drop_all()
+        return Step((), (raw,))
+
+
+def _syn(raw: bytes, headers: Headers) -> Step:
+    """The handshake passes; not with data, FIN and the like on it (RFC 7413 falls back to without)."""
+    if headers.tcp_flags & (ACK | FIN | RST | URG) or headers.payload_end > headers.payload_offset:
+        return NOTHING
+    return Step((), (raw,))
