@@ -427,7 +427,8 @@ def test_start_after_a_crash_cleans_up_by_itself() -> None:
 def test_hosts_may_have_ipv6_addresses() -> None:
     text = schema.find("paper").read_text()
     for number in (1, 2):
-        text = text.replace(f"ipv4: 10.0.0.{number}\n", f"ipv4: 10.0.0.{number}\n    ipv6: fd00:77::{number}/64\n")
+        ipv4 = f"ipv4: 10.0.0.{number}\n"
+        text = text.replace(ipv4, f"{ipv4}    ipv6: fd00:77::{number}/64\n")
     setting = Setting(firewall=False, prefix=marks.free_prefix())
     with Laboratory(schema.parse(text, "paper.yaml"), setting) as laboratory:
         ping = ["ping", "-6", "-c", "1", "-W", "3", "fd00:77::1"]
