@@ -132,10 +132,16 @@ class DeviceConfig(_Section):
 
 
 class SwitchConfig(_Section):
-    """A switch by its OpenFlow datapath id."""
+    """A switch by its OpenFlow datapath id.
+
+    `trunks`: port numbers or interface names that may lead to other switches, found by LLDP. Left
+    out, any port may. Naming them keeps two devices that relay LLDP to each other from passing for
+    switches.
+    """
 
     name: Identifier
     dpid: Annotated[int, Field(ge=1, lt=2**64)]
+    trunks: tuple[int | str, ...] | None = None
 
 
 class PairConfig(_Section):
@@ -241,6 +247,8 @@ def load(model: type[M], text: str, name: str) -> M:
         raise ConfigError(
             f"{name}, line {line}: not YAML: {getattr(error, 'problem', None) or error}"
         ) from None
+    except (ValueError, RecursionError) as error:  # a date that does not exist; brackets without end
+        raise ConfigError(f"{name}: not YAML that can be read: {error}") from None
     if data is None:
         data = {}
     if not isinstance(data, dict):

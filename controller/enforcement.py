@@ -5,10 +5,11 @@ change by its ticket until the switch has confirmed it. Knows nothing of why a f
 """
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from controller.compile import (
+    TCP,
     Pair,
     Policy,
     compile_binding,
@@ -18,8 +19,8 @@ from controller.compile import (
     compile_role,
 )
 from controller.events import SendFlows
-from controller.flows import Change, Flow, difference
-from controller.model.relationship import DeviceId
+from controller.flows import Change, Flow, Match, Table, cookie_of, difference
+from controller.model.relationship import DeviceId, Endpoint
 from controller.model.service import Place
 
 
@@ -35,47 +36,102 @@ class Dirty:
         return bool(self.devices or self.pairs or self.switches)
 
 
+TEMPORARY_PER_PAIR = 500  # short-lived flows; further connections stay inspected
+
+Key = tuple[Table, int, Match]
+
+
+class _Temporary:
+    """The flows with a timeout that one switch holds, by key and by the pair that they belong to."""
+
+    def __init__(self) -> None:
+        self._flows: dict[Key, tuple[Flow, Pair]] = {}
+        self._of: defaultdict[Pair, dict[Key, None]] = defaultdict(dict)
+
+    def add(self, flow: Flow, pair: Pair) -> bool:
+        """False when it is there already, or the pair has too many."""
+        if flow.key in self._flows or len(self._of[pair]) >= TEMPORARY_PER_PAIR:
+            return False
+        self._flows[flow.key] = (flow, pair)
+        self._of[pair][flow.key] = None
+        return True
+
+    def remove(self, key: Key) -> Flow | None:
+        found = self._flows.pop(key, None)
+        if found is None:
+            return None
+        flow, pair = found
+        del self._of[pair][key]
+        if not self._of[pair]:
+            del self._of[pair]
+        return flow
+
+    def of(self, pair: Pair) -> tuple[Key, ...]:
+        return tuple(self._of.get(pair, ()))
+
+    def __iter__(self) -> Iterator[Flow]:
+        return (flow for flow, _ in self._flows.values())
+
+    def __len__(self) -> int:
+        return len(self._flows)
+
+
 class Enforcement:
     """The flows of every switch: wanted, sent, confirmed."""
 
     def __init__(self) -> None:
         self._wanted: dict[int, dict[str, tuple[Flow, ...]]] = {}
-        self._temporary: defaultdict[int, dict[Flow, Pair]] = defaultdict(dict)
+        self._temporary: defaultdict[int, _Temporary] = defaultdict(_Temporary)
         self._origins: dict[int, str] = {}
         self._sent: dict[int, int] = {}  # last ticket by switch
         self._confirmed: dict[int, int] = {}
         self._next_ticket = 1
 
-    def connect(self, policy: Policy, installed: Iterable[Flow]) -> SendFlows:
-        """A switch is back with `installed` flows: make them what is wanted, touching no others."""
+    def connect(
+        self, policy: Policy, installed: Iterable[Flow], lasting: Callable[[Pair], bool]
+    ) -> SendFlows:
+        """A switch is back with `installed` flows: make them what is wanted, touching no others.
+
+        A settled connection goes on at line rate if its pair is `lasting`: nothing that could use
+        it is denied or asked about.
+        """
         switch = policy.ports.switch
+        self._forget(self._wanted.get(switch, ()), switch)
         self._wanted[switch] = compile_flows(policy)
         for origin, flows in self._wanted[switch].items():
             self._note(origin, flows)
         numbers = {d.number: d.id for d in policy.devices.values()}
-        alive = {
-            (pair.client, pair.server): pair for pair, chosen in policy.pairs.items() if chosen != "drop"
-        }
-        kept, old = {}, []
+        old = []
+        self._temporary[switch] = kept = _Temporary()
         for flow in installed:
-            if not flow.idle_timeout:
+            pair = self._pair_of(flow, numbers) if flow.idle_timeout else None
+            if pair is None or not lasting(pair) or not kept.add(flow, pair):
                 old.append(flow)
-                continue
-            ends = (numbers.get(flow.match.source or 0), numbers.get(flow.match.destination or 0))
-            pair = alive.get(ends) if ends[0] and ends[1] else None  # type: ignore[arg-type]
-            if pair is None:
-                old.append(flow)
-            else:  # a settled connection goes on at line rate
-                kept[flow] = pair
-        self._temporary[switch] = kept
+            else:
+                self._note(f"{pair.origin} (for a short time)", (flow,))
         wanted = (flow for flows in self._wanted[switch].values() for flow in flows)
         return self._send(switch, difference(old, wanted))
 
+    @staticmethod
+    def _pair_of(flow: Flow, numbers: Mapping[int, DeviceId]) -> Pair | None:
+        """The pair that a settled connection belongs to (compile_connection)."""
+        match = flow.match
+        client, server = numbers.get(match.source or 0), numbers.get(match.destination or 0)
+        if client is None or server is None or match.ip_proto != TCP or match.dst_port is None:
+            return None
+        return Pair(client, server, Endpoint("tcp", match.dst_port))
+
+    def expect(self, switch: int) -> None:
+        """A switch that is not connected, or not ready: nothing is in force there until it has confirmed."""
+        self._sent[switch] = self._next_ticket
+        self._next_ticket += 1
+
     def disconnect(self, switch: int) -> None:
-        self._wanted.pop(switch, None)
-        self._temporary.pop(switch, None)
-        self._sent.pop(switch, None)
-        self._confirmed.pop(switch, None)
+        """A switch is gone; it goes on by the flows it has, which nobody can change."""
+        self._forget(self._wanted.pop(switch, ()), switch)
+        for flow in self._temporary.pop(switch, ()):
+            self._origins.pop(flow.cookie, None)
+        self.expect(switch)
 
     def refresh(self, policy: Policy, dirty: Dirty) -> SendFlows | None:
         """Compile what is dirty on one switch again, and send what differs; None if nothing does."""
@@ -91,6 +147,7 @@ class Enforcement:
             fresh = dict(self._compile(policy, dirty))
         delete: list[Flow] = []
         add: list[Flow] = []
+        gone = []
         for origin, flows in fresh.items():
             change = difference(wanted.get(origin, ()), flows)
             delete += change.delete
@@ -98,16 +155,23 @@ class Enforcement:
             if flows:
                 wanted[origin] = flows
                 self._note(origin, flows)
-            else:
-                wanted.pop(origin, None)
-        for flow, pair in list(self._temporary[switch].items()):
-            if pair in dirty.pairs:
-                del self._temporary[switch][flow]
-                delete.append(flow)
+            elif wanted.pop(origin, None) is not None:
+                gone.append(origin)
+        self._forget(gone, switch)
+        delete += self._withdraw(switch, dirty.pairs)
         # A key that moved from one origin to another must not be deleted after all.
         keys = {flow.key for flow in add}
         change = Change(tuple(f for f in delete if f.key not in keys), tuple(add))
         return self._send(switch, change) if change else None
+
+    def _withdraw(self, switch: int, pairs: Iterable[Pair]) -> Iterator[Flow]:
+        held = self._temporary[switch]
+        for pair in pairs:
+            for key in held.of(pair):
+                flow = held.remove(key)
+                if flow is not None:
+                    self._origins.pop(flow.cookie, None)
+                    yield flow
 
     def _compile(self, policy: Policy, dirty: Dirty) -> Iterable[tuple[str, tuple[Flow, ...]]]:
         for name in dirty.devices:
@@ -124,20 +188,27 @@ class Enforcement:
 
     def temporary(self, switch: int, flow: Flow, pair: Pair) -> SendFlows | None:
         """Install a flow with a timeout; it is withdrawn early when its pair changes."""
-        if switch not in self._wanted or flow in self._temporary[switch]:
+        if switch not in self._wanted or not self._temporary[switch].add(flow, pair):
             return None
-        self._temporary[switch][flow] = pair
         self._note(f"{pair.origin} (for a short time)", (flow,))
         return self._send(switch, Change(add=(flow,)))
 
     def ended(self, switch: int, flow: Flow) -> None:
         """A flow's timeout is over."""
-        for mine in [f for f in self._temporary[switch] if f.key == flow.key]:
-            del self._temporary[switch][mine]
+        mine = self._temporary[switch].remove(flow.key)
+        if mine is not None:
+            self._origins.pop(mine.cookie, None)
 
     def _note(self, origin: str, flows: Iterable[Flow]) -> None:
         for flow in flows:
             self._origins[flow.cookie] = origin
+
+    def _forget(self, origins: Iterable[str], switch: int) -> None:
+        """Origins that a switch has no flows of any more, unless another one has."""
+        others = [wanted for other, wanted in self._wanted.items() if other != switch]
+        for origin in origins:
+            if not any(origin in wanted for wanted in others):
+                self._origins.pop(cookie_of(origin), None)
 
     def _send(self, switch: int, change: Change) -> SendFlows:
         ticket = self._next_ticket
@@ -151,12 +222,12 @@ class Enforcement:
         self._confirmed[switch] = max(ticket, self._confirmed.get(switch, 0))
 
     def asked(self) -> Mapping[int, int]:
-        """The newest ticket of each connected switch: what must be confirmed for all to be in force."""
+        """What each switch must have confirmed for all to be in force, as tickets."""
         return dict(self._sent)
 
     def in_force(self, tickets: Mapping[int, int]) -> bool:
-        """Whether these tickets are confirmed; a switch that has gone does not count."""
-        return all(self._confirmed.get(s, 0) >= t for s, t in tickets.items() if s in self._sent)
+        """Whether these tickets, or later ones, are confirmed."""
+        return all(self._confirmed.get(switch, 0) >= ticket for switch, ticket in tickets.items())
 
     def origin(self, cookie: int) -> str | None:
         """What a cookie stands for, e.g. "pair washing lock tcp-8082"."""

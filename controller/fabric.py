@@ -4,7 +4,7 @@ Knows nothing of devices' addresses, services or flows. LLDP frames are signed, 
 can make its port a trunk (IEEE 802.1AB has no such protection).
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from controller.compile import SwitchPorts
@@ -15,7 +15,8 @@ from controller.topology import Link, Topology
 INSPECTION_SUFFIX = "-gwi"
 COPY_SUFFIX = "-gwc"
 LLDP_EVERY = 1.0  # seconds between the rounds
-LINK_LOST_AFTER = 3.5  # seconds without LLDP
+LINK_LOST_AFTER = 3.5  # seconds without LLDP, if it was sent meanwhile
+ROUNDS_LOST = 3  # rounds of LLDP that were sent in vain
 EDGE_AFTER = 1.2  # seconds that a port is up before a silent one counts as an edge port
 LOCAL_PORT = 0xFFFFFFFE
 
@@ -28,12 +29,18 @@ class _Switch:
 
 
 class Fabric:
-    """The network of switches at this moment."""
+    """The network of switches at this moment.
 
-    def __init__(self, secret: bytes) -> None:
+    `trunks`: by switch, the ports (numbers or names) that may lead to other switches; any where a
+    switch is not listed.
+    """
+
+    def __init__(self, secret: bytes, trunks: Mapping[int, tuple[int | str, ...]] | None = None) -> None:
         self._secret = secret
+        self._may_be_trunk = trunks or {}
         self._switches: dict[int, _Switch] = {}
-        self._seen: dict[Link, float] = {}
+        self._seen: dict[Link, tuple[float, int]] = {}  # when, and after how many rounds
+        self._rounds = 0
         self._edges: frozenset[tuple[int, int]] = frozenset()
         self._next_round = 0.0
         self.topology = Topology()
@@ -107,8 +114,14 @@ class Fabric:
         known.ports = {p.number: p for p in ports if p.number != LOCAL_PORT}
         known.up_since = {p.number: known.up_since.get(p.number, now) for p in ports if p.up}
         self._next_round = now
+        self._drop_links(switch, lambda port: not self.port_is_up(switch, port))
         self._rebuild(now)
         return True
+
+    def _drop_links(self, switch: int, dead: Callable[[int], bool]) -> None:
+        for link in list(self._seen):
+            if any(at == switch and dead(port) for at, port in link.ends()):
+                del self._seen[link]
 
     def switch_down(self, switch: int) -> None:
         """The connection is gone; the switch itself may go on by its flows."""
@@ -125,29 +138,42 @@ class Fabric:
             known.ports[port.number] = port
         if gone or not port.up:
             known.up_since.pop(port.number, None)
-            for link in [link for link in self._seen if (switch, port.number) in link.ends()]:
-                del self._seen[link]
+            self._drop_links(switch, lambda number: number == port.number)
         else:
             known.up_since.setdefault(port.number, now)
             self._next_round = now
         return self._rebuild(now)
 
     def lldp_seen(self, switch: int, port: int, frame: bytes, now: float) -> bool:
-        """An LLDP frame came in; one that is not ours, or not signed by us, says nothing."""
+        """An LLDP frame came in; one that is not ours, or not signed by us, says nothing.
+
+        Nor does one of the same switch: a cable between two of its ports is no way to anywhere, but a
+        device that holds both could make itself a trunk.
+        """
         origin = lldp.decode(frame, self._secret)
-        if origin is None or origin[0] not in self._switches or origin == (switch, port):
+        if origin is None or origin[0] not in self._switches or origin[0] == switch:
             return False
-        self._seen[Link.between(*origin, switch, port)] = now
+        if not self.port_is_up(switch, port) or not self.port_is_up(*origin):
+            return False
+        if not all(self._trunk_allowed(*end) for end in (origin, (switch, port))):
+            return False
+        self._seen[Link.between(*origin, switch, port)] = (now, self._rounds)
         return self._rebuild(now)
+
+    def _trunk_allowed(self, switch: int, port: int) -> bool:
+        allowed = self._may_be_trunk.get(switch)
+        return allowed is None or port in allowed or self._switches[switch].ports[port].name in allowed
 
     def tick(self, now: float) -> tuple[bool, tuple[SendFrame, ...]]:
         """(whether the layout has changed, LLDP frames that are due)."""
         frames: tuple[SendFrame, ...] = ()
-        if now >= self._next_round:
+        if now >= self._next_round or now < self._next_round - 2 * LLDP_EVERY:  # the clock was set back
             self._next_round = now + LLDP_EVERY
+            self._rounds += 1
             frames = tuple(self._lldp_frames())
-        for link, seen in list(self._seen.items()):
-            if now - seen > LINK_LOST_AFTER and all(self.connected(at) for at, _ in link.ends()):
+        for link, (seen, rounds) in list(self._seen.items()):
+            silent = now - seen > LINK_LOST_AFTER and self._rounds - rounds > ROUNDS_LOST
+            if silent and all(self.connected(at) for at, _ in link.ends()):
                 del self._seen[link]
         return self._rebuild(now), frames
 
@@ -167,7 +193,7 @@ class Fabric:
             (switch, number)
             for switch, known in self._switches.items()
             for number, since in known.up_since.items()
-            if now - since >= EDGE_AFTER
+            if (now - since >= EDGE_AFTER or (switch, number) in self._edges)
             and (switch, number) not in self.topology.trunks
             and number in known.ports
             and not known.ports[number].name.endswith((INSPECTION_SUFFIX, COPY_SUFFIX))

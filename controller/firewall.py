@@ -82,18 +82,23 @@ class Firewall:
     def __init__(self, config: Config, saved: Record | None, secret: bytes) -> None:
         self._config = config
         self._state = State(config, saved)
-        self._fabric = Fabric(secret)
+        self._fabric = Fabric(secret, {s.dpid: s.trunks for s in config.switches if s.trunks is not None})
         self._enforcement = Enforcement()
         self._learner = Learner(self._state)
         self._hosts = Hosts(self._state, self._fabric)
         self._decisions = Decisions(self._state, self._learner)
         self._policies: dict[int, Policy] = {}
         self._waiting: dict[int, tuple[SwitchUp, float]] = {}
+        self._missed: dict[int, set[Pair]] = {}  # what has changed for a switch while it was away
         self._enforced: dict[int, Enforced] = {}
+        self._unsettled: set[int] = set()  # the decisions that are not in force yet
         self._unstored: tuple[int, Before, Persist, int] | None = None
         self._flow_counters: dict[int, Mapping[int, tuple[int, int]]] = {}
         self._inspector = False
+        self._inspected = False  # there has been an inspector
         self._applied = 0
+        self._changed_at: dict[Pair, int] = {}  # versions of the table that are not applied yet
+        self._whole_at = 0
         self._interfaces: tuple[tuple[int, str, str], ...] = ()
         self._save_at = 0.0
         self._configured = False
@@ -116,7 +121,9 @@ class Firewall:
         effects: list[Effect] = list(self._happened(event, now))
         effects += self._enforce()
         self._settle(now)
-        if self._state.has_unsaved and (now >= self._save_at or now < self._save_at - 10 * SAVE_EVERY):
+        used_up = isinstance(event, Observed) and event.consumed  # it must not come back with a restart
+        due = now >= self._save_at or now < self._save_at - 10 * SAVE_EVERY
+        if self._state.has_unsaved and (due or used_up):
             self._save_at = now + SAVE_EVERY
             effects.append(Persist(self._state.unsaved()))
         return effects
@@ -153,6 +160,7 @@ class Firewall:
                 self._enforcement.disconnect(event.switch)
                 self._policies.pop(event.switch, None)
                 self._waiting.pop(event.switch, None)
+                self._missed.setdefault(event.switch, set())
                 return [Report("warning", f"switch {event.switch} is gone; it goes on by the flows it has")]
             case PortChanged():
                 if self._fabric.port_changed(event.switch, event.port, event.gone, now):
@@ -180,7 +188,9 @@ class Firewall:
             case ServiceAnnounced():
                 self._learner.announced(event)
             case InspectorUp():
-                self._inspector = True
+                self._inspector = self._inspected = True
+                self._applied, self._whole_at = 0, state.version
+                self._changed_at.clear()
                 state.deltas.clear()
                 self._interfaces = self._fabric.interfaces()
                 return [
@@ -189,6 +199,7 @@ class Firewall:
                 ]
             case Applied():
                 self._applied = max(self._applied, event.version)
+                self._changed_at = {p: v for p, v in self._changed_at.items() if v > self._applied}
             case InspectorDown():
                 self._inspector, self._applied = False, 0
                 return [
@@ -215,7 +226,7 @@ class Firewall:
         for switch, (event, until) in list(self._waiting.items()):
             if now >= until or not self._unknown_trunks(event):
                 del self._waiting[switch]
-                effects.append(self._connect(event))
+                effects.append(self._connect(event, now))
         return effects
 
     # Switches
@@ -228,8 +239,10 @@ class Firewall:
         if self._unknown_trunks(event):
             # It goes on by its old flows while LLDP finds out again what its trunks lead to.
             self._waiting[event.switch] = (event, now + LINKS_WITHIN)
+            self._missed.setdefault(event.switch, set())
+            self._enforcement.expect(event.switch)
         else:
-            effects.append(self._connect(event))
+            effects.append(self._connect(event, now))
         _, frames = self._fabric.tick(now)
         return [*effects, *frames]
 
@@ -242,9 +255,14 @@ class Firewall:
         }
         return bool(used - {None, ports.inspection, ports.copy} - ports.trunks)
 
-    def _connect(self, event: SwitchUp) -> SendFlows:
+    def _connect(self, event: SwitchUp, now: float) -> SendFlows:
         policy = self._policy(event.switch)
-        return self._enforcement.connect(policy, event.flows)
+        missed = self._missed.pop(event.switch, set())
+
+        def lasting(pair: Pair) -> bool:
+            return pair not in missed and self._state.lasting(pair, now)
+
+        return self._enforcement.connect(policy, event.flows, lasting)
 
     def _layout_changed(self) -> None:
         """Ports, links or switches have changed: every policy is made anew."""
@@ -298,8 +316,13 @@ class Firewall:
 
     def _packet_in(self, event: PacketIn, now: float) -> Sequence[Effect]:
         if event.frame[12:14] == b"\x88\xcc":
+            before = self._fabric.topology.links
             if self._fabric.lldp_seen(event.switch, event.port, event.frame, now):
                 self._layout_changed()
+            for link in sorted(self._fabric.topology.links - before):
+                one, other = (f"port {port} of switch {switch}" for switch, port in link.ends())
+                text = f"{one} leads to {other}: what comes in there was judged on the other side"
+                self._state.note("link", text, now)
             return []
         results = self._hosts.packet_in(event, now)
         flows = self._enforce()  # before the frame is sent through the tables again
@@ -339,6 +362,8 @@ class Firewall:
         )
         if switch is None or pair is None or not server.addresses >= {event.server_address}:
             return []
+        if self._applied < max(self._whole_at, self._changed_at.get(pair, 0)):
+            return []  # said before the inspector knew what has changed since
         flow = compile_connection(
             client,
             server,
@@ -374,8 +399,9 @@ class Firewall:
         enforce = self._enforce()
         if outcome.decision is not None:
             self._enforced[outcome.decision.id] = Enforced(
-                self._state.version if self._inspector else 0, self._enforcement.asked(), now
+                self._state.version if self._inspected else 0, self._enforcement.asked(), now
             )
+            self._unsettled.add(outcome.decision.id)
             self._settle(now)
         record = self._state.unsaved()
         if outcome.decision is not None:
@@ -396,6 +422,7 @@ class Firewall:
         self._state.unsay(persist.record.audit[lines:])
         if before.made is not None:
             self._enforced.pop(before.made, None)
+            self._unsettled.discard(before.made)
         answer = Answer(
             event.token,
             code="not stored",
@@ -416,12 +443,16 @@ class Firewall:
             if self._inspector:
                 effects.append(UpdateTable(state.version, tuple(state.deltas)))
             state.deltas.clear()
+        if self._applied < state.version:
+            self._changed_at.update(dict.fromkeys(state.dirty.pairs, state.version))
         if self._inspector and self._interfaces != self._fabric.interfaces():
             self._interfaces = self._fabric.interfaces()
             effects.append(ServeSwitches(self._interfaces))
         dirty, state.dirty = state.dirty, Dirty()
         if not dirty:
             return effects
+        for missed in self._missed.values():
+            missed.update(dirty.pairs)
         for name in dirty.devices:
             device = state.site.devices[name]
             if "router" in device.roles:
@@ -445,13 +476,11 @@ class Firewall:
 
     def _settle(self, now: float) -> None:
         """Note which decisions have come into force."""
-        for done in self._enforced.values():
-            if (
-                done.at is None
-                and (not self._inspector or self._applied >= done.version)
-                and self._enforcement.in_force(done.tickets)
-            ):
+        for name in list(self._unsettled):
+            done = self._enforced[name]
+            if self._applied >= done.version and self._enforcement.in_force(done.tickets):
                 done.at = now
+                self._unsettled.discard(name)
 
     # For those who prove things
 

@@ -240,6 +240,15 @@ class State:
             watch=(client.id, server.id) in self._watched,
         )
 
+    def lasting(self, pair: Pair, now: float) -> bool:
+        """Whether all that could use a pair is allowed, and stays so until somebody says otherwise."""
+        if self.pairs.get(pair, Treatment.DROP) is Treatment.DROP:
+            return False
+        return all(
+            r.status.allows and not r.once and (r.until is None or now < r.until)
+            for r in self.site.between_devices(pair.client, pair.server)
+        )
+
     def _listens(self, relationship: Relationship) -> None:
         """Note a UDP port at which a device has answered somebody, or was meant to."""
         if relationship.endpoint.transport != "udp" or relationship.status is Status.PENDING:
