@@ -65,7 +65,9 @@ def _table(status: dict[str, Any]) -> Table:
         first = [host["human"], address, host["interface"] or "-"]
         services = [s for s in status["services"] if s["host"] == host["name"]]
         for service in services or [None]:
-            name = f"{service['name']} (version {service['version']})" if service else "-"
+            name = service["name"] if service else "-"
+            if service and service["version"] != "1":
+                name += f" (version {service['version']})"
             state = ("ready" if service["ready"] else service["state"]) if service else ""
             table.add_row(*first, name, state)
             first = ["", "", ""]
