@@ -160,7 +160,14 @@ class Config(_Section):
     api: Api = Api()
     switches: tuple[SwitchConfig, ...] = ()
     devices: tuple[DeviceConfig, ...] = ()
-    networks: tuple[Network, ...] = ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "fe80::/10", "fc00::/7")
+    networks: tuple[Network, ...] = (
+        "10.0.0.0/8",
+        "172.16.0.0/12",
+        "192.168.0.0/16",
+        "169.254.0.0/16",  # of those who found no DHCP server
+        "fe80::/10",
+        "fc00::/7",
+    )
     admission: Literal["ask", "automatic"] = "ask"
     bindings: Literal["static", "dhcp", "first use"] = "first use"
     learning: Learning = Learning()

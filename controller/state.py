@@ -52,7 +52,10 @@ class State:
         self._changed: tuple[set[DeviceId], set[ServiceId], set[Access]] = (set(), set(), set())
         self._forgotten: set[Access] = set()
         self._audit: list[AuditEntry] = []
-        self._watched = {(pair.client, pair.server) for pair in config.watch}
+        ids = {d.id: known.id for d in config.devices if (known := self.site.by_mac(d.mac)) is not None}
+        self._watched = {
+            (ids.get(pair.client, pair.client), ids.get(pair.server, pair.server)) for pair in config.watch
+        }
         for device in self.site.devices.values():
             self._device_follows(device)
         self._recall_names()

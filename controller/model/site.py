@@ -57,6 +57,8 @@ class Site:
             for address in old.addresses:
                 if self._by_address.get(address) == device.id:
                     del self._by_address[address]
+            if old.mac is not None and old.mac != device.mac and self._by_mac.get(old.mac) == device.id:
+                del self._by_mac[old.mac]
         self.devices[device.id] = device
         self._next_number = max(self._next_number, device.number + 1)
         if device.mac is not None:
