@@ -6,7 +6,7 @@ import types
 
 from topologies import schema
 from topologies.demo.report import Report
-from topologies.demo.scenarios import SCENARIOS
+from topologies.demo.scenarios import SCENARIOS, learning
 from topologies.demo.stage import Stage
 from topologies.waiting import WaitedError
 
@@ -49,6 +49,9 @@ def _play(stage: Stage, scenario: str, keep: bool) -> None:
     try:
         for part in SCENARIOS[scenario]:
             part(stage)
+            if part is learning and not report.kept:
+                report.step("Nothing else makes sense after that")
+                break
     except WaitedError as error:
         report.promise("The laboratory works", False, str(error))
     if stage.firewall is not None:

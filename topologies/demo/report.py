@@ -41,6 +41,11 @@ class Report:
         mark = ("✔ ", "bold green") if kept else ("✘ ", "bold red")
         self.console.print(Text.assemble("          ", mark, text, (f"  {detail}" if detail else "", "dim")))
 
+    @property
+    def kept(self) -> bool:
+        """Whether every promise was kept so far."""
+        return all(kept for _text, kept, _detail in self.promises)
+
     def table(self, title: str, columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
         made = Table(title=title, title_justify="left", title_style="bold", header_style="dim")
         for column in columns:
@@ -76,4 +81,4 @@ class Report:
         )
         if broken:
             self.console.print(Text("Broken: " + "; ".join(broken), style="bold red"))
-        return not broken
+        return self.kept

@@ -61,10 +61,9 @@ def new_battery(stage: Stage) -> None:
     battery, washer = stage.human(LATER), stage.human(WASHER)
     report.chapter("Scenario 1: a new battery", f"{battery} joins. {washer} would like to use it, too.")
     report.step(f"{battery} is plugged in")
-    laboratory.network.join(LATER)
+    laboratory.join(LATER)
     firewall = stage.firewall
     if firewall is None:
-        laboratory.services.start_on(LATER)
         seen = _until(
             lambda: _level(stage) is not None, "the washing machine reads the new battery", PATIENCE
         )
@@ -76,7 +75,6 @@ def new_battery(stage: Stage) -> None:
         report.said(asked["sentence"])
         made = firewall.answer(asked["id"], approve=True)
         report.step(f"Allowed; in force after {_ms(made)}")
-    laboratory.services.start_on(LATER)
     card = _await_card(stage, "access", _from_to(WASHER, LATER))
     report.promise("The washing machine's attempt is put before the site manager", card is not None)
     if card is None:
