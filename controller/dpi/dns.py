@@ -229,6 +229,9 @@ def _announced(read: _Reader) -> tuple[Message, ...]:
     return tuple(messages) or (Message("mdns", "response", Operation.ANNOUNCE, ""),)
 
 
+_ORDINARY = bytes.fromhex("0000 0100 0001 0000 0000 0000")  # the header of a plain query
+
+
 def _sure(payload: bytes) -> bool:
     """Whether the header is one that no other protocol has by chance: one ordinary question."""
     if len(payload) < 17:
@@ -371,14 +374,13 @@ class DnsStream:
     @staticmethod
     def recognise(prefix: bytes, server_port: int) -> bool | None:
         """By the header on port 53; elsewhere the first message must be whole and an ordinary query."""
-        if len(prefix) < 14:
-            return None if prefix[4:5] < b"\x80" else False
-        length = prefix[0] << 8 | prefix[1]
-        if length < 12 or prefix[4] >= 0x80:
+        length = prefix[0] << 8 | prefix[1] if len(prefix) > 1 else 17
+        if length < 12 or prefix[4:5] >= b"\x80":
             return False
         if server_port == PORT:
-            return True
-        if not 17 <= length <= 4096 or not _sure(prefix[2:14] + bytes(5)):
+            return True if len(prefix) >= 14 else None
+        header = prefix[2:14]
+        if not 17 <= length <= 4096 or not _sure(header + _ORDINARY[len(header) :] + bytes(5)):
             return False
         if len(prefix) < 2 + length:
             return None

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 
-from controller.dpi import coap, dhcp, http, modbus, mqtt, vsl
+from controller.dpi import coap, dhcp, dns, http, modbus, mqtt, vsl
 from controller.dpi.dissector import Datagram, Fed, StreamDissector
 from controller.dpi.message import Malformed, Message, Operation
 
@@ -58,6 +58,14 @@ PROTOCOLS: tuple[Protocol, ...] = (
         recognise=modbus.ModbusStream.recognise,
         opens=lambda _: modbus.ModbusStream(),
         resumes=modbus.ModbusStream,
+    ),
+    Protocol(
+        "dns",  # and mdns, llmnr
+        frozenset({dns.PORT, 5353, 5355}),
+        dns.datagram,
+        recognise=dns.DnsStream.recognise,
+        opens=lambda _: dns.DnsStream(),
+        resumes=dns.DnsStream,
     ),
     Protocol("coap", frozenset({coap.PORT}), coap.datagram),
     Protocol("dhcp", frozenset({67, 68}), dhcp.datagram),
