@@ -44,8 +44,8 @@ def handles(event: type, states: object) -> Callable[[Handler], Handler]:
             try:
                 method(app, ev)
             except Exception:
-                app.mistakes += 1
                 log.exception("a mistake in hearing %s; the traffic concerned stays denied", event.__name__)
+                app.mistakes += 1
 
         return cast("Handler", set_ev_cls(event, states)(guarded))
 
@@ -82,6 +82,7 @@ class GraphwallApp(OSKenApp):  # type: ignore[misc]  # os-ken has no types
         self._drop_fragments = drop_fragments
         self._sessions: dict[Any, Session] = {}  # by os-ken's datapath
         self._switches: dict[int, Session] = {}  # the newest of each
+        self._ended: list[Session] = []  # whose writers may not have noticed yet
         self.keeper = Keeper(firewall, self, store, inspector, clock)
 
     def start(self) -> None:
@@ -93,7 +94,7 @@ class GraphwallApp(OSKenApp):  # type: ignore[misc]  # os-ken has no types
         self._finishing = True
         self.keeper.stop()
         deadline = monotonic() + WRITE_WITHIN
-        for session in list(self._sessions.values()):
+        for session in (*self._sessions.values(), *self._ended):
             session.close(deadline)
 
     def stop(self) -> None:
@@ -161,6 +162,7 @@ class GraphwallApp(OSKenApp):  # type: ignore[misc]  # os-ken has no types
             if not self._finishing:
                 log.warning("%s has disconnected; it goes on by the flows that it has", session)
         session.close()
+        self._ended = [s for s in self._ended if s.writing] + [session]
 
     def _session(self, ev: Any) -> Session | None:
         return self._sessions.get(ev.msg.datapath)

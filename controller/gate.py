@@ -11,14 +11,19 @@ import select
 import socket
 import ssl
 import threading
+from collections.abc import Callable, Iterator
+from functools import partial
 from time import monotonic
-from typing import Any
+from typing import Any, TypeVar
 
 from os_ken.base.app_manager import OSKenApp  # must come before os_ken.controller
 from os_ken.controller import controller, ofp_handler
 from os_ken.lib import hub
 
 log = logging.getLogger(__name__)
+
+T = TypeVar("T")
+W = TypeVar("W", "TlsWire", "Connection")
 
 ECHO_EVERY = 0.5  # seconds
 ECHOES_MISSED = 10  # then the switch is taken for dead
@@ -59,52 +64,50 @@ class Wire:
 class TlsWire(Wire):
     """The same with TLS. OpenSSL must not read and write one connection at the same time."""
 
-    def __init__(self, sock: ssl.SSLSocket) -> None:
-        super().__init__(sock)
+    def __init__(self, sock: socket.socket, context: ssl.SSLContext, server_side: bool) -> None:
+        self._tls = context.wrap_socket(sock, server_side=server_side, do_handshake_on_connect=False)
+        super().__init__(self._tls)
         self._lock = threading.Lock()
         self._timeout = 5.0
-        sock.setblocking(False)
+        self._tls.setblocking(False)
+
+    def handshake(self, seconds: float) -> None:
+        """Raises OSError, of which ssl.SSLError is one."""
+        self._patiently(self._tls.do_handshake, monotonic() + seconds)
+
+    def _patiently(self, step: Callable[[], T], deadline: float) -> T:
+        """Try until TLS neither wants to read nor to write first."""
+        while True:
+            with self._lock:
+                try:
+                    return step()
+                except ssl.SSLWantReadError:
+                    ready = select.POLLIN
+                except ssl.SSLWantWriteError:
+                    ready = select.POLLOUT
+            handle = self._socket.fileno()
+            if handle < 0:
+                raise OSError("the connection has been closed")
+            poll = select.poll()
+            poll.register(handle, ready)
+            if not poll.poll(max(0, (deadline - monotonic()) * 1000)):
+                raise TimeoutError("the other side does not answer")
 
     def settimeout(self, seconds: float) -> None:
         self._timeout = seconds
 
     def recv(self, length: int) -> bytes:
-        deadline = monotonic() + self._timeout
-        while True:
-            with self._lock:
-                try:
-                    return self._socket.recv(length)
-                except ssl.SSLWantReadError:
-                    ready = select.POLLIN
-                except ssl.SSLWantWriteError:
-                    ready = select.POLLOUT
-                except ssl.SSLError as error:  # os-ken would try again, for ever
-                    log.debug("TLS: %s", error)
-                    return b""
-            self._wait(ready, deadline)
+        try:
+            return self._patiently(partial(self._tls.recv, length), monotonic() + self._timeout)
+        except ssl.SSLError as error:  # os-ken would try again, for ever
+            log.debug("TLS: %s", error)
+            return b""
 
     def sendall(self, data: bytes) -> None:
         deadline = monotonic() + self._timeout
         left = memoryview(data)
         while left:
-            with self._lock:
-                try:
-                    left = left[self._socket.send(left) :]
-                    continue
-                except ssl.SSLWantReadError:
-                    ready = select.POLLIN
-                except ssl.SSLWantWriteError:
-                    ready = select.POLLOUT
-            self._wait(ready, deadline)
-
-    def _wait(self, ready: int, deadline: float) -> None:
-        handle = self._socket.fileno()
-        if handle < 0:
-            raise OSError("the connection has been closed")
-        poll = select.poll()
-        poll.register(handle, ready)
-        if not poll.poll(max(0, (deadline - monotonic()) * 1000)):
-            raise TimeoutError
+            left = left[self._patiently(partial(self._tls.send, left), deadline) :]
 
     def shutdown(self, how: int) -> None:
         # Not SSLSocket's, which forgets that there was TLS and goes on in clear
@@ -156,7 +159,8 @@ class Gate(ofp_handler.OFPHandler):  # type: ignore[misc]  # os-ken has no types
         self._tls = tls
         self._accepting: Any = None
         self._lock = threading.Lock()
-        self._serving: dict[threading.Thread, Wire | Connection] = {}
+        self._threads: list[threading.Thread] = []  # of connections; the accepting thread's alone
+        self._open: set[TlsWire | Connection] = set()
         self._ended = False
         self._told: dict[tuple[str, str], float] = {}
 
@@ -169,20 +173,22 @@ class Gate(ofp_handler.OFPHandler):  # type: ignore[misc]  # os-ken has no types
         deadline = monotonic() + END_WITHIN
         with self._lock:
             self._ended = True
-            serving = dict(self._serving)
         with contextlib.suppress(OSError):
             self._listener.shutdown(socket.SHUT_RDWR)  # ends accept()
         self._listener.close()
-        connections = [c for c in serving.values() if isinstance(c, Connection)]
+        if self._accepting is not None:
+            self._accepting.join(END_WITHIN)
+        with self._lock:
+            still = list(self._open)
+        connections = [c for c in still if isinstance(c, Connection)]
         flush_until = monotonic() + FLUSH_WITHIN
         while monotonic() < flush_until and not all(c.flushed() for c in connections):
             hub.sleep(0.005)
-        for connection in serving.values():
+        for connection in still:
             connection.close()
-        for thread in (self._accepting, *serving):
-            if thread is not None:
-                thread.join(max(0.0, deadline - monotonic()))
-        left = sum(thread.is_alive() for thread in serving)
+        for thread in self._threads:
+            thread.join(max(0.0, deadline - monotonic()))
+        left = sum(thread.is_alive() for thread in self._threads)
         if left:
             log.error("%d connections of switches have not ended", left)
 
@@ -195,36 +201,44 @@ class Gate(ofp_handler.OFPHandler):  # type: ignore[misc]  # os-ken has no types
                     self._complain("", "no connection can be accepted: %s", error)
                     hub.sleep(0.2)
                 continue
-            with self._lock:
-                full = len(self._serving) >= CONNECTIONS_AT_MOST
-            if full or self._ended:
+            host = address[0]
+            self._threads = [thread for thread in self._threads if thread.is_alive()]
+            if len(self._threads) < CONNECTIONS_AT_MOST:
+                self._threads.append(hub.spawn(self._serve, sock, address))
+            else:
                 sock.close()
-                self._complain(
-                    address[0], "a connection of %s is refused: there are %d", address[0], CONNECTIONS_AT_MOST
-                )
-                continue
-            hub.spawn(self._serve, Wire(sock), sock, address)
+                self._complain(host, "a connection of %s is refused: there are %d", host, CONNECTIONS_AT_MOST)
 
-    def _serve(self, wire: Wire, sock: socket.socket, address: Any) -> None:
-        with self._lock:
-            self._serving[threading.current_thread()] = wire
+    def _serve(self, sock: socket.socket, address: Any) -> None:
         try:
-            if not self._ended:
-                self._talk(wire, sock, address)
+            self._talk(sock, address)
         except Exception as error:  # noqa: BLE001  # whatever os-ken's parser makes of what came in
-            self._complain(
-                address[0], "the connection with %s ends: %s %s", address[0], type(error).__name__, error
-            )
-        finally:
-            wire.close()
-            with self._lock:
-                self._serving.pop(threading.current_thread(), None)
+            name = type(error).__name__
+            self._complain(address[0], "the connection with %s ends: %s %s", address[0], name, error)
 
-    def _talk(self, wire: Wire, sock: socket.socket, address: Any) -> None:
-        if self._tls is not None:
+    @contextlib.contextmanager
+    def _opened(self, connection: W) -> Iterator[W]:
+        """While it is open, end() can close it."""
+        with self._lock:
+            self._open.add(connection)
+            ended = self._ended
+        try:
+            if ended:
+                connection.close()
+            yield connection
+        finally:
+            connection.close()
+            with self._lock:
+                self._open.discard(connection)
+
+    def _talk(self, sock: socket.socket, address: Any) -> None:
+        if self._tls is None:
+            with self._opened(Connection(Wire(sock), address)) as connection:
+                connection.serve()
+            return
+        with self._opened(TlsWire(sock, self._tls, server_side=True)) as wire:
             try:
-                sock.settimeout(HANDSHAKE_WITHIN)
-                wire = TlsWire(self._tls.wrap_socket(sock, server_side=True))
+                wire.handshake(HANDSHAKE_WITHIN)
             except OSError as error:  # SSLError is one
                 self._complain(
                     address[0],
@@ -234,12 +248,7 @@ class Gate(ofp_handler.OFPHandler):  # type: ignore[misc]  # os-ken has no types
                     getattr(error, "reason", None) or error,
                 )
                 return
-        connection = Connection(wire, address)
-        with self._lock:
-            self._serving[threading.current_thread()] = connection
-            ended = self._ended
-        with contextlib.closing(connection):
-            if not ended:
+            with self._opened(Connection(wire, address)) as connection:
                 connection.serve()
 
     def _hello_failed(self, datapath: Any, error_desc: str) -> None:

@@ -249,8 +249,8 @@ class Keeper:
         try:
             step(*arguments)
         except Exception:
-            self._mistakes += 1
             log.exception("a mistake in the firewall; the traffic concerned stays denied")
+            self._mistakes += 1
 
     def _meet(self, item: Event | _Look) -> None:
         if isinstance(item, _Look):

@@ -115,6 +115,11 @@ class Session:
         """End the connection; the switch will connect again."""
         self._datapath.close()
 
+    @property
+    def writing(self) -> bool:
+        """Whether the writer's thread is still there."""
+        return isinstance(self._writer, threading.Thread) and self._writer.is_alive()
+
     def close(self, deadline: float | None = None) -> None:
         """The connection has ended, or is to end; until `deadline`, wait for what is still to be written."""
         if not self._ended:

@@ -13,6 +13,7 @@ from os_ken.ofproto import ofproto_v1_3 as ofp
 
 from controller import openflow
 from controller.flows import Flow
+from controller.gate import TlsWire, Wire
 
 
 def wait_for(condition: Callable[[], Any], seconds: float = 5.0) -> Any:
@@ -68,10 +69,11 @@ class FakeSwitch:
         self.heard: list[tuple[int, bytes]] = []
         self.closed = False
         self._version = version
-        self._socket: socket.socket = socket.create_connection(("127.0.0.1", port), timeout=5)
+        plain = socket.create_connection(("127.0.0.1", port), timeout=5)
+        self._socket = Wire(plain) if tls is None else TlsWire(plain, tls, server_side=False)
         try:
-            if tls is not None:
-                self._socket = tls.wrap_socket(self._socket)
+            if isinstance(self._socket, TlsWire):
+                self._socket.handshake(5)
             self.send(message(ofp.OFPT_HELLO, version=version))
         except OSError:
             self._socket.close()
@@ -83,8 +85,6 @@ class FakeSwitch:
         self._socket.sendall(data)
 
     def close(self) -> None:
-        with contextlib.suppress(OSError):
-            self._socket.shutdown(socket.SHUT_RDWR)
         self._socket.close()
         self._thread.join(5)
 

@@ -61,6 +61,8 @@ LAMP = Flow(
 )
 HUB = replace(LAMP, match=replace(LAMP.match, source=4), cookie=cookie_of("pair hub lamp tcp-80"))
 FLOW_MOD = ofp.OFPT_FLOW_MOD
+IDLE = 4  # threads: the application's, its keeper's, os-ken's handler's, and one that accepts
+EACH = 4  # more for a switch: reading, sending, echo, and its session's writer
 
 
 class Site:
@@ -358,12 +360,11 @@ def test_a_mistake_in_connecting_does_not_end_the_thread(
 
 def test_a_switch_that_goes_is_noticed_at_once(site: Site) -> None:
     switch = site.connect()
-    threads = len(ours())
     begin = time.monotonic()
     switch.close()
     assert site.wait(SwitchDown) == SwitchDown(1)
     assert time.monotonic() - begin < 0.3
-    wait_for(lambda: len(ours()) == threads - 4)  # reading, sending, echo, writer
+    wait_for(lambda: len(ours()) == IDLE)
 
 
 def test_a_switch_that_does_not_answer_echoes_is_hung_up_on(
@@ -433,13 +434,12 @@ def test_a_switch_with_openflow_1_0_only_is_told_of_once(
     ],
 )
 def test_whoever_speaks_something_else_disturbs_nobody(site: Site, data: bytes) -> None:
-    threads = len(ours())
     with socket.create_connection(("127.0.0.1", site.running.port)) as other:
         with suppress(OSError):
             other.sendall(message(ofp.OFPT_HELLO) + data)
         site.connect()
     site.switches[0].close()
-    wait_for(lambda: len(ours()) == threads)
+    wait_for(lambda: len(ours()) == IDLE)
 
 
 def test_garbage_from_a_connected_switch_ends_its_connection_only(site: Site) -> None:
@@ -458,7 +458,7 @@ def test_connections_have_an_end(site: Site, monkeypatch: pytest.MonkeyPatch) ->
     wait_for(lambda: fourth.closed)
     site.switches[0].close()
     site.wait(SwitchDown)
-    wait_for(lambda: len(ours()) == 4 + 3 * 4 - 4)
+    wait_for(lambda: len(ours()) == IDLE + 2 * EACH)
     site.connect(5)
 
 
@@ -501,7 +501,7 @@ def test_stopping_does_not_wait_for_a_switch_that_does_not_read() -> None:
 def test_stopping_does_not_wait_for_a_connection_that_says_nothing() -> None:
     site = Site()
     with socket.create_connection(("127.0.0.1", site.running.port)):
-        wait_for(lambda: len(ours()) > 4)
+        wait_for(lambda: len(ours()) > IDLE)
         begin = time.monotonic()
         site.close()
         assert time.monotonic() - begin < 1
