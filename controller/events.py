@@ -143,11 +143,15 @@ class RefusalWanted:
 
 @dataclass(frozen=True, slots=True)
 class NameSeen:
-    """A DNS answer from the site's name server: this name has this address for `ttl` seconds."""
+    """A DNS answer: this name has this address for `ttl` seconds.
+
+    `server`: the address that said so; to be believed if a name server of the site holds it.
+    """
 
     name: str
     address: str
     ttl: int
+    server: str = ""
     kind: Literal["name"] = "name"
 
 

@@ -78,6 +78,7 @@ class Conversations:
 
     def open(self, asker: str, key: Key, carried: Carried, now: float) -> Conversation:
         """A new one; where there is no room the oldest of the address with most gives way."""
+        self.close(asker, key)
         mine = self._by_asker.setdefault(asker, OrderedDict())
         if len(mine) >= PER_ASKER:
             mine.popitem(last=False)

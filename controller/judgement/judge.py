@@ -44,10 +44,11 @@ class Context:
     said about it in words of the site. `forged`: the frame went to more ears than its address says.
     """
 
-    __slots__ = ("ends", "forged", "opening", "rulings", "unknown")
+    __slots__ = ("ends", "epoch", "forged", "opening", "rulings", "unknown")
 
-    def __init__(self, ends: Ends, unknown: bool, forged: bool) -> None:
+    def __init__(self, ends: Ends, unknown: bool, forged: bool, epoch: int) -> None:
         self.ends = ends
+        self.epoch = epoch  # the Judge's, when this was found out
         self.unknown = unknown
         self.forged = forged
         self.opening: Verdict | None = None
@@ -80,6 +81,7 @@ class Judge:
         self._denials = Denials()
         self._contexts: dict[tuple[str, str, str, int, bool], Context] = {}
         self._remembered = 0
+        self._epoch = 0
 
     def apply(self, deltas: Iterable[Delta]) -> None:
         for delta in deltas:
@@ -95,6 +97,9 @@ class Judge:
         self._forget()
 
     def _forget(self) -> None:
+        for context in self._contexts.values():  # connections may hold some of them
+            context.rulings.clear()
+        self._epoch += 1
         self._contexts.clear()
         self._remembered = 0
 
@@ -120,9 +125,19 @@ class Judge:
             asked = GROUP
         unknown = asking is None or asked is None or asking == GROUP
         ends = Ends(asking or remote(client), asked or remote(server), client, server, endpoint)
-        return Context(ends, unknown, forged)
+        return Context(ends, unknown, forged, self._epoch)
 
-    def observed_device(self, address: str) -> DeviceId | None:
+    def current(self, context: Context) -> Context:
+        """The same context as it is by the table of now."""
+        if context.epoch == self._epoch:
+            return context
+        ends = context.ends
+        endpoint = ends.endpoint
+        return self.context(
+            ends.client_address, ends.server_address, endpoint.transport, endpoint.port, False
+        )
+
+    def device_at(self, address: str) -> DeviceId | None:
         """The device that holds an address, as the table says."""
         return self._table.device_at(address)
 
@@ -177,15 +192,8 @@ class Judge:
         hearing = self._refuse(context, now, denied, forwarded)
         return hearing._replace(events=(*reports, *hearing.events))
 
-    def _refuse(
-        self,
-        context: Context,
-        now: float,
-        rulings: Sequence[Ruling],
-        forwarded: bool,
-        counted: str = "refused",
-    ) -> Hearing:
-        self.counters[counted] += max(1, len(rulings))
+    def _refuse(self, context: Context, now: float, rulings: Sequence[Ruling], forwarded: bool) -> Hearing:
+        self.counters["refused"] += max(1, len(rulings))
         reports = (self.observations.note(ruling.tally, ruling.sighting, now) for ruling in rulings)
         events: list[FromInspector] = [report for report in reports if report is not None]
         ends = context.ends
@@ -206,6 +214,10 @@ class Judge:
         sighting = Sighting(ends, access, Verdict(False, reason), verb)
         ruling = Ruling(sighting, self.observations.tally(sighting), None)
         return self._refuse(context, now, (ruling,), forwarded)
+
+    def count_denial(self, context: Context, now: float) -> Hearing:
+        """A denial that says nothing about what anybody wants, so that it is not reported."""
+        return self._refuse(context, now, (), forwarded=False)
 
     def rule(self, context: Context, message: Message, now: float) -> Ruling:
         """May this message pass between these ends?"""
