@@ -186,7 +186,7 @@ class Firewall:
             case LeaseSeen():
                 self._hosts.lease(event, now)
             case ServiceAnnounced():
-                self._learner.announced(event)
+                self._learner.announced(event, now)
             case InspectorUp():
                 self._inspector = self._inspected = True
                 self._applied, self._whole_at = 0, state.version

@@ -331,11 +331,25 @@ class Learner:
         while self._names_until and now >= next(iter(self._names_until.values())):
             self._hold(SetAddress(self._names_until.popitem(last=False)[0], ()))
 
-    def announced(self, event: ServiceAnnounced) -> None:
-        """A device has told how its service is called: a better name for people, nothing more."""
-        for name in self._state.site.services_on(event.device):
-            service = self._state.site.services[name]
-            if event.endpoint in service.endpoints and not service.named_by_manager:
+    def announced(self, event: ServiceAnnounced, now: float) -> None:
+        """A device has told where it listens: a service that others may open a connection to.
+
+        That allows nothing yet: what they ask for is still judged.
+        """
+        device = self._state.site.devices.get(event.device)
+        if device is None or device.admission is not Admission.ADMITTED:
+            return
+        listening = [
+            service
+            for service in map(self._state.site.services.__getitem__, self._state.site.services_on(device.id))
+            if event.endpoint in service.endpoints
+        ]
+        if not listening:
+            name = ServiceId(f"{device.id}/{event.endpoint}")
+            found = self._service(name, device, str(event.endpoint), event.endpoint, now)
+            listening = [] if found is None else [found]
+        for service in listening:
+            if service.own_name == str(event.endpoint) and not service.named_by_manager:
                 self._state.put_service(replace(service, name=visible(event.name)))
 
     # The end of learning

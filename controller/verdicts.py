@@ -23,6 +23,9 @@ K = TypeVar("K")
 GROUP = DeviceId("@group")  # broadcast and multicast, as one vertex
 NAMES_PER_ADDRESS = 16
 
+# Discovery answered to one device alone (RFC 6762 section 5.4, RFC 4795): templated as the rest of it.
+DISCOVERY = frozenset({("mdns", "udp-5353"), ("llmnr", "udp-5355")})
+
 
 @dataclass(frozen=True, slots=True)
 class SetNetworks:
@@ -308,6 +311,8 @@ class VerdictTable:
                 return Verdict(False, Reason.NEW_DEVICE)
             if place is not None and place.blocked:
                 return Verdict(False, Reason.QUARANTINED)
+        if (access.protocol, access.server.rpartition("/")[2]) in DISCOVERY:
+            return Verdict(True, Reason.TEMPLATE)
         grant = self.grant(access, now)
         if grant is not None:
             return Verdict(True, Reason.KNOWN) if grant.allow else Verdict(False, Reason.DENIED)

@@ -89,6 +89,7 @@ class Reason(StrEnum):
     """Why a verdict is what it is; for a denial, the property of the model that is violated."""
 
     KNOWN = "known"
+    TEMPLATE = "infrastructure"  # templated, not learnt
     LEARNING = "learning"
     DENIED = "denied by the site manager"
     NEW_DEVICE = "new device"
