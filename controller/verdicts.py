@@ -334,8 +334,8 @@ class VerdictTable:
     ) -> Verdict:
         """May a conversation be opened, so that its first request can be read?
 
-        With `reveal_intent` a handshake to a service that is known may pass; without, only one that
-        some relationship already needs.
+        With `reveal_intent` a handshake to a service that is known, or is just being learnt, may pass;
+        without, only one that some relationship already needs.
         """
         access = Access(
             self.client_service(client, None), self.server_service(server, endpoint, None), ANY, ANY, ANY
@@ -343,11 +343,14 @@ class VerdictTable:
         verdict = self.judge(client, server, access, now)
         if verdict.allow or verdict.reason in (Reason.DENIED, Reason.QUARANTINED, Reason.NEW_DEVICE):
             return verdict
-        if reveal_intent and self._listening.get((server, endpoint)):
+        if reveal_intent and (self._listening.get((server, endpoint)) or self._learns(access.server, server)):
             return Verdict(True, Reason.KNOWN)
         if self._may_ever(client, server, endpoint):
             return Verdict(True, Reason.KNOWN)
         return verdict
+
+    def _learns(self, service: ServiceId, device: DeviceId) -> bool:
+        return not device.startswith("@") and self.knows_everything(service, device)
 
     def _may_ever(self, client: DeviceId, server: DeviceId, endpoint: Endpoint) -> bool:
         """Whether some service on one device may do something with one on the other."""

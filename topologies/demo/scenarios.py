@@ -75,6 +75,9 @@ def new_battery(stage: Stage) -> None:
         report.said(asked["sentence"])
         made = firewall.answer(asked["id"], approve=True)
         report.step(f"Allowed; in force after {_ms(made)}")
+        if stage.names()[_device(stage, LATER)] != battery:
+            report.step(f"The site manager calls it {battery}")
+            firewall.post(f"devices/{_device(stage, LATER)}/rename", {"name": battery})
     card = _await_card(stage, "access", _from_to(WASHER, LATER))
     report.promise("The washing machine's attempt is put before the site manager", card is not None)
     if card is None:
