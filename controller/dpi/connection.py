@@ -254,6 +254,8 @@ class Connection:
 
     def _again(self, segment: _Segment, headers: Headers, observed: bool) -> Step:
         """Bytes that were there before: the same, or nothing of this connection passes any more."""
+        if segment.fin:
+            return NOTHING  # at a place where there was no FIN before
         same = self._same(segment)
         if not same and segment.start == self._fed - 1:
             # A keep-alive of the old kind has a byte that means nothing (RFC 9293, section 3.8.4).

@@ -102,7 +102,7 @@ class ConnectionTable:
         zones = self._remembered.get(key, ())
         if old is not None:
             zones = self._zones(old, now)
-            if zones and seq & 0xFFFFFFFF == old.first_seq:  # once more
+            if not old.ended and seq & 0xFFFFFFFF == old.first_seq:  # once more
                 return old, old.client_frame(raw, headers, now) if old.fresh else NOTHING
         zones = tuple(zone for zone in zones if now < zone[1])
         if len(zones) > _ZONES_AT_MOST or any(near(seq, place) for place, _ in zones):
