@@ -235,7 +235,7 @@ def test_any_bytes_are_read_or_malformed(raw: bytes, cut: int) -> None:
 def test_agrees_with_tshark() -> None:
     (path,) = CAPTURES.glob("*__arkime_synthetic.pcap")
     printed = subprocess.run(
-        ["tshark", "-r", path, "-Y", "tcp && tls.handshake.type == 1 && !tls.handshake.type == 2",
+        ["tshark", "-r", path, "-Y", "tcp && tls.handshake.type == 1",
          "-T", "fields", "-E", "separator=;", "-e", "tcp.payload", "-e", "tls.handshake.extensions_server_name",
          "-e", "tls.handshake.ciphersuite"],
         capture_output=True, text=True, check=True,
