@@ -236,8 +236,8 @@ def test_agrees_with_tshark() -> None:
     (path,) = CAPTURES.glob("*__arkime_synthetic.pcap")
     printed = subprocess.run(
         ["tshark", "-r", path, "-Y", "tcp && tls.handshake.type == 1",
-         "-T", "fields", "-E", "separator=;", "-e", "tcp.payload", "-e", "tls.handshake.extensions_server_name",
-         "-e", "tls.handshake.ciphersuite"],
+         "-T", "fields", "-E", "separator=;", "-e", "tcp.payload", "-e",
+         "tls.handshake.extensions_server_name", "-e", "tls.handshake.ciphersuite"],
         capture_output=True, text=True, check=True,
     ).stdout  # fmt: skip
     read = 0
