@@ -42,6 +42,7 @@ class Fabric:
         self._seen: dict[Link, tuple[float, int]] = {}  # when, and after how many rounds
         self._rounds = 0
         self._edges: frozenset[tuple[int, int]] = frozenset()
+        self._layouts: dict[int, SwitchPorts] = {}
         self._next_round = 0.0
         self.topology = Topology()
 
@@ -87,6 +88,9 @@ class Fabric:
 
     def layout(self, switch: int) -> SwitchPorts:
         """The ports of a switch by what they are for."""
+        return self._layouts[switch]
+
+    def _layout(self, switch: int) -> SwitchPorts:
         trunks = frozenset(port for at, port in self.topology.trunks if at == switch)
         edges = frozenset(port for at, port in self._edges if at == switch)
         return SwitchPorts(
@@ -185,11 +189,10 @@ class Fabric:
                         yield SendFrame(switch, lldp.encode(switch, port.number, self._secret), port.number)
 
     def _rebuild(self, now: float) -> bool:
-        changed = False
-        if frozenset(self._seen) != self.topology.links or len(self._switches) != len(self.topology.switches):
+        links = self.topology.links
+        if frozenset(self._seen) != links or len(self._switches) != len(self.topology.switches):
             self.topology = Topology(self._switches, self._seen)
-            changed = True
-        edges = frozenset(
+        self._edges = frozenset(
             (switch, number)
             for switch, known in self._switches.items()
             for number, since in known.up_since.items()
@@ -198,7 +201,7 @@ class Fabric:
             and number in known.ports
             and not known.ports[number].name.endswith((INSPECTION_SUFFIX, COPY_SUFFIX))
         )
-        if edges != self._edges:
-            self._edges = edges
-            changed = True
+        layouts = {switch: self._layout(switch) for switch in self._switches}
+        changed = layouts != self._layouts or links != self.topology.links
+        self._layouts = layouts
         return changed
