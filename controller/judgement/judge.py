@@ -24,6 +24,15 @@ LONGEST_VERB: Final = 40
 _NAMING: Final = frozenset({"tls", "dtls", "quic"})  # whose resource is the name that the client wants
 
 
+def _server_name(message: Message) -> str | None:
+    """The name that the client has for the server, when it says one."""
+    name = message.resource if message.protocol in _NAMING else message.detail.get("host")
+    if not isinstance(name, str):
+        return None
+    host, colon, port = name.lower().rpartition(":")
+    return (host if colon and port.isdecimal() else name.lower()).rstrip(".")
+
+
 class Ruling:
     """The verdict on one kind of message between two ends, and the tally that counts it."""
 
@@ -52,7 +61,7 @@ class Context:
         self.unknown = unknown
         self.forged = forged
         self.opening: Verdict | None = None
-        self.rulings: dict[tuple[str, str, str, str, str | None, str | None], Ruling] = {}
+        self.rulings: dict[tuple[str | None, ...], Ruling] = {}
 
 
 class Hearing(NamedTuple):
@@ -228,6 +237,7 @@ class Judge:
             message.resource,
             message.identity,
             message.service,
+            _server_name(message) if context.ends.server.startswith("@") else None,
         )
         ruling = context.rulings.get(key)
         if ruling is None:
@@ -243,8 +253,8 @@ class Judge:
     def _rule(self, context: Context, message: Message, now: float) -> Ruling:
         message = _printable(message)
         ends, table = context.ends, self._table
-        if ends.server.startswith("@") and message.protocol in _NAMING and message.resource:
-            named = table.device_at(ends.server_address, slug(message.resource.rstrip(".").lower()))
+        if ends.server.startswith("@") and (name := _server_name(message)):
+            named = table.device_at(ends.server_address, slug(name))
             ends = replace(ends, server=named or ends.server)
         access = table.access(ends.client, ends.server, ends.endpoint, message)
         if context.forged:
@@ -264,17 +274,25 @@ class Judge:
         return Ruling(sighting, self.observations.tally(sighting), grant)
 
     def opening(self, context: Context, now: float) -> Verdict:
-        """May a conversation be opened, so that its first request can be read?"""
+        """May a conversation be opened, so that its first request can be read?
+
+        Of an address outside that several names share, any may be meant until the client says which.
+        """
         if context.opening is not None:
             return context.opening
-        ends = context.ends
         if context.unknown:
             return Verdict(False, Reason.NEW_DEVICE)
         if context.forged:
             return Verdict(False, Reason.SPOOFED)
-        verdict = self._table.judge_opening(ends.client, ends.server, ends.endpoint, self.reveal_intent, now)
-        grant = self._table.grant(self._whole(ends), now)
-        if grant is None or grant.until is None:
+        table, timed = self._table, False
+        verdict = Verdict(False, Reason.NEW_DEVICE)
+        for ends in self._possible(context):
+            verdict = table.judge_opening(ends.client, ends.server, ends.endpoint, self.reveal_intent, now)
+            grant = table.grant(self._whole(ends), now)
+            timed = timed or (grant is not None and grant.until is not None)
+            if verdict.allow:
+                break
+        if not timed:
             context.opening = verdict
         return verdict
 
@@ -282,14 +300,21 @@ class Judge:
         """Whether everything between the two main services is allowed, so that nothing has to be read."""
         if context.unknown or context.forged:
             return False
-        ends = context.ends
+        return all(self._whole_is_granted(ends, now) for ends in self._possible(context))
+
+    def _whole_is_granted(self, ends: Ends, now: float) -> bool:
         access = self._whole(ends)
         grant = self._table.grant(access, now)
-        return (
-            grant is not None
-            and not grant.once
-            and self._table.judge(ends.client, ends.server, access, now) == Verdict(True, Reason.KNOWN)
-        )
+        if grant is None or grant.once:
+            return False
+        return self._table.judge(ends.client, ends.server, access, now) == Verdict(True, Reason.KNOWN)
+
+    def _possible(self, context: Context) -> Sequence[Ends]:
+        ends = context.ends
+        names = self._table.names_of(ends.server_address)
+        if len(names) < 2:
+            return (ends,)
+        return [replace(ends, server=name) for name in names]
 
     def _whole(self, ends: Ends) -> Access:
         client = self._table.client_service(ends.client, None)
