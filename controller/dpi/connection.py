@@ -78,10 +78,10 @@ class Connection:
     """
 
     __slots__ = (
-        "_acknowledged", "_adrift", "_ahead", "_ahead_size", "_client_ack", "_delivered", "_fed", "_fin",
-        "_held", "_held_size", "_limits", "_next_seq", "_refused", "_released", "_server_mac", "_stream",
-        "_sure", "_tail", "_ttl", "answered", "closed", "confirmed", "first_seq", "key", "last", "lost",
-        "settled", "zones",
+        "_acknowledged", "_adrift", "_ahead", "_ahead_size", "_client_ack", "_delivered",
+        "_delivered_before", "_fed", "_fin", "_held", "_held_size", "_limits", "_next_seq", "_refused",
+        "_released", "_server_mac", "_stream", "_sure", "_tail", "_ttl", "answered", "closed", "confirmed",
+        "first_seq", "key", "last", "lost", "settled", "zones",
     )  # fmt: skip
 
     def __init__(
@@ -104,6 +104,7 @@ class Connection:
         self._fed = 0  # bytes that the dissector was given
         self._released = 0  # of these, bytes of messages that it has reported
         self._delivered = 0  # end of the last frame that was let through
+        self._delivered_before = 0
         self._held: deque[tuple[bytes, int]] = deque()  # frames that were fed and not released; their ends
         self._held_size = 0
         self._ahead: list[_Segment] = []  # behind a gap
@@ -121,6 +122,11 @@ class Connection:
     def server_expects(self) -> int:
         """The sequence number after the last byte that was let through to the server."""
         return (self._next_seq - (self._fed - self._delivered)) & _MASK
+
+    @property
+    def server_expected(self) -> int:
+        """The same before the last frame of the client's: what that one released counts as not sent."""
+        return (self.first_seq + self._delivered_before) & _MASK
 
     @property
     def client_expects(self) -> int:
@@ -157,6 +163,7 @@ class Connection:
     def client_frame(self, raw: bytes, headers: Headers, now: float, observed: bool = False) -> Step:
         """One frame from the client. `observed`: the switch has forwarded it already."""
         self.last = now
+        self._delivered_before = self._delivered
         flags = headers.tcp_flags
         if flags & SYN:
             return _syn(raw, headers)
@@ -179,7 +186,7 @@ class Connection:
         if self.lost:
             return NOTHING if observed else self._refuse("stream lost")
         if self._adrift:
-            self._adrift, self._next_seq, start = False, headers.seq, self._fed
+            self._adrift, self.first_seq, self._next_seq, start = False, headers.seq, headers.seq, 0
         return self._data(raw, headers, start, observed)
 
     def _data(self, raw: bytes, headers: Headers, start: int, observed: bool) -> Step:

@@ -16,15 +16,15 @@ _QUOTED_6 = 1280 - 40 - 8  # RFC 4443, section 2.4 (c)
 def resets(headers: Headers, connection: Connection | None) -> tuple[bytes, bytes]:
     """RST segments to the client and to the server, in this order (RFC 9293, section 3.5.2).
 
-    `headers` are those of a frame of the client's that was not let through. With `connection` they
-    are right too when the client has sent more than the server was given.
+    `headers` are those of the client's last frame; what it was to release was not sent. With
+    `connection` they are right too when the client has sent more than the server was given.
     """
     flags = headers.tcp_flags
     size = headers.payload_end - headers.payload_offset + bool(flags & SYN) + bool(flags & FIN)
     acknowledged = headers.seq + size
     expected = headers.seq
     if connection is not None:
-        expected = connection.server_expects
+        expected = connection.server_expected
     to_client = craft.tcp(
         headers, back=True, seq=headers.ack if flags & ACK else 0, ack=acknowledged, flags=RST | ACK
     )

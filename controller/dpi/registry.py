@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 
-from controller.dpi import coap, dhcp, dns, http, modbus, mqtt, vsl
+from controller.dpi import coap, dhcp, dns, http, modbus, mqtt, ssdp, tls, vsl
 from controller.dpi.dissector import Datagram, Fed, StreamDissector
 from controller.dpi.message import Malformed, Message, Operation
 
@@ -44,6 +44,7 @@ def _http(server_port: int) -> StreamDissector:
 
 
 PROTOCOLS: tuple[Protocol, ...] = (
+    Protocol("tls", recognise=tls.TlsStream.recognise, opens=lambda _: tls.TlsStream()),
     Protocol("http", recognise=http.recognise, opens=_http),  # and vsl on top of it
     Protocol(
         "mqtt",
@@ -69,6 +70,7 @@ PROTOCOLS: tuple[Protocol, ...] = (
     ),
     Protocol("coap", frozenset({coap.PORT}), coap.datagram),
     Protocol("dhcp", frozenset({67, 68}), dhcp.datagram),
+    Protocol("ssdp", frozenset({ssdp.PORT}), ssdp.datagram),
 )
 
 _DATAGRAMS = tuple(p.datagram for p in PROTOCOLS if p.datagram)

@@ -56,6 +56,7 @@ def test_server_is_reset_before_the_frames_that_were_held_back() -> None:
     syn, first, rest = tcp(999, b"", SYN, ack=0), tcp(1000, GET[:5]), tcp(1005, GET[5:])
     connection = Connection((None, CLIENT, 40000, SERVER, 80), Limits(), parse(syn))
     connection.client_frame(first, parse(first), 0.0)
+    connection.client_frame(rest, parse(rest), 0.0)  # and the message is denied
     to_client, to_server = resets(parse(rest), connection)
     assert parse(to_server).seq == 1000
     assert parse(to_client).ack == 1000 + len(GET)
