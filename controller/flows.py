@@ -7,6 +7,7 @@ tables, the priorities, the registers and the cookies are declared here, once, a
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import IntEnum
+from functools import lru_cache
 from hashlib import blake2b
 from ipaddress import ip_address, ip_network
 from typing import assert_never
@@ -202,27 +203,25 @@ class Fate:
 _MISS = 64  # more flows than any way through five tables has: a loop
 
 
-def _inside(address: str | None, wanted: str) -> bool:
-    if address is None:
-        return False
+@lru_cache(maxsize=65536)
+def _inside(address: str, wanted: str) -> bool:
     if "/" not in wanted:
         return ip_address(address) == ip_address(wanted)
     return ip_address(address) in ip_network(wanted)
 
 
 def _meets(match: Match, packet: Packet, registers: Mapping[int, int], tracked: bool) -> bool:
-    for field in (
-        "in_port",
-        "eth_src",
-        "eth_dst",
-        "eth_type",
-        "ip_proto",
-        "src_port",
-        "dst_port",
-        "icmp_type",
+    for want_value, have_value in (
+        (match.in_port, packet.in_port),
+        (match.eth_src, packet.eth_src),
+        (match.eth_dst, packet.eth_dst),
+        (match.eth_type, packet.eth_type),
+        (match.ip_proto, packet.ip_proto),
+        (match.src_port, packet.src_port),
+        (match.dst_port, packet.dst_port),
+        (match.icmp_type, packet.icmp_type),
     ):
-        wanted = getattr(match, field)
-        if wanted is not None and getattr(packet, field) != wanted:
+        if want_value is not None and want_value != have_value:
             return False
     if match.vlan is not None and packet.tagged != match.vlan:
         return False
@@ -233,7 +232,7 @@ def _meets(match: Match, packet: Packet, registers: Mapping[int, int], tracked: 
         (packet.ip_dst, match.ip_dst),
         (packet.nd_target, match.nd_target),
     ):
-        if want is not None and not _inside(have, want):
+        if want is not None and (have is None or not _inside(have, want)):
             return False
     if match.tcp_flags is not None:
         value, mask = match.tcp_flags
