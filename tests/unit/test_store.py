@@ -403,6 +403,7 @@ def test_every_acknowledged_decision_survives_kill_9(path: Path) -> None:
         writer.send_signal(signal.SIGKILL)
         acknowledged = int([first, *writer.stdout.read().split()][-1])
         writer.wait()
+        writer.stdout.close()
         store = Store(path)
         found = store.load()
         # One may have been written whose acknowledgement the kill cut off; none may be missing.
