@@ -183,7 +183,7 @@ def _block(arguments: Arguments) -> int:
 # ---------------------------------------------------------------- running
 
 
-def _run(arguments: Arguments) -> int:
+def _run(arguments: Arguments) -> NoReturn:
     from controller import run  # noqa: PLC0415  # takes half a second; only this command pays for it
 
     if arguments.config is None:
@@ -200,7 +200,7 @@ def _run(arguments: Arguments) -> int:
             ending.asked.wait()
     except run.EXPECTED as error:
         raise CliError(str(error)) from error
-    return 0
+    run.leave(0)
 
 
 def _report(config: Config, folder: Path, started: "Started") -> None:

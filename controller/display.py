@@ -4,6 +4,7 @@ Every text goes through `plain`: names come from the network, and a terminal obe
 """
 
 import time
+from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
@@ -130,33 +131,42 @@ def _card(request: Json, now: float) -> RenderableType:
 
 
 def graph(answer: Json) -> RenderableType:
-    edges = answer["relationships"]
-    if not edges:
+    """Relationships below the two services that they join; those that need an answer first."""
+    if not answer["relationships"]:
         return plain("No relationship is known yet: services have to talk first.")
     services = {view["service"]["id"]: view for view in answer["services"]}
-    table = _table("Status", "From", "To", "May do", "How")
-    order = {"pending": 0, "denied": 1, "expired": 2}
-    for edge in sorted(edges, key=lambda e: (order.get(e["relationship"]["status"], 3), *_ends(e))):
+    names = {device["id"]: device["name"] for device in answer["devices"]}
+    groups: defaultdict[tuple[str, str], list[Json]] = defaultdict(list)
+    for edge in sorted(answer["relationships"], key=_order):
         access = edge["relationship"]["access"]
-        _row(
-            table,
-            _marked(edge["relationship"]["status"]),
-            _named(access["client"], services),
-            _named(access["server"], services),
-            _what(access),
-            edge["treatment"],
+        groups[access["client"], access["server"]].append(edge)
+    shown: list[RenderableType] = []
+    for (client, server), edges in groups.items():
+        ends = (
+            _who(client, edges[0]["client_device"], services, names),
+            _who(server, edges[0]["server_device"], services, names),
         )
-    shown = _plural(len(edges), "relationship"), _plural(len(services), "service")
-    return Group(table, Text(), plain(f"{shown[0]} of {shown[1]}."))
+        shown.append(plain(" → ".join(ends), "bold"))
+        table = Table.grid(padding=(0, 2))
+        for edge in edges:
+            relationship = edge["relationship"]
+            what = _what(relationship["access"])
+            _row(table, f"  {edge['id']}", _marked(relationship["status"]), edge["treatment"], what)
+        shown.append(table)
+    counted = _plural(len(answer["relationships"]), "relationship"), _plural(len(services), "service")
+    return Group(*shown, Text(), plain(f"{counted[0]} of {counted[1]}."))
 
 
-def _ends(edge: Json) -> tuple[str, str]:
-    access = edge["relationship"]["access"]
-    return access["client"], access["server"]
+def _order(edge: Json) -> tuple[int, float]:
+    urgent = {"pending": 0, "denied": 1, "expired": 2}
+    return urgent.get(edge["relationship"]["status"], 3), edge["relationship"]["first_seen"]
 
 
-def _named(service: str, services: Mapping[str, Json]) -> Text:
-    return plain(service if service in services else f"{service} (?)")
+def _who(service: str, device: str, services: Mapping[str, Json], names: Mapping[str, str]) -> str:
+    """Such as "Washing machine (control)"; both names are cut, so that a line stays readable."""
+    name = services[service]["service"]["name"] if service in services else service.rpartition("/")[2]
+    device_name = names.get(device, device)
+    return visible(device_name) if name == device_name else f"{visible(device_name)} ({visible(name)})"
 
 
 def _what(access: Json) -> Text:
@@ -169,12 +179,16 @@ def _what(access: Json) -> Text:
 def services(answer: Json) -> RenderableType:
     if not answer["services"]:
         return plain("No service was seen yet.")
-    table = _table("Id", "Name", "Device", "Learning", "Relations")
-    for view in answer["services"]:
+    shown = []
+    for view in sorted(answer["services"], key=lambda view: view["service"]["id"]):
         service, learning = view["service"], view["learning"]
-        progress = "" if learning is None else f"{learning['progress']:.0%}"
-        _row(table, service["id"], service["name"], view["device"]["name"], progress, view["relationships"])
-    return table
+        progress = "" if learning is None else f", learning ({learning['progress']:.0%})"
+        known = _plural(view["relationships"], "relationship")
+        shown += [
+            plain(service["id"], "bold cyan"),
+            line("  ", service["name"], " on ", view["device"]["name"], f"{progress}, {known}"),
+        ]
+    return Group(*shown)
 
 
 def devices(answer: Json) -> RenderableType:
@@ -216,16 +230,12 @@ def log(answer: Json) -> RenderableType:
     entries = list(reversed(answer["entries"]))
     if not entries:
         return plain("The log is empty.")
-    table = _table("When", "What", "Who", "Text")
+    table = Table.grid(padding=(0, 2))
     for entry in entries:
-        about = f" {entry['subject']}" if entry["event"] in ("decision", "undo") and entry["subject"] else ""
-        _row(
-            table,
-            plain(_when(entry["at"]), "dim"),
-            entry["event"] + about,
-            entry["by"] or "Graphwall",
-            entry["text"],
-        )
+        number = entry["subject"]
+        about = f"decision {number}" if entry["event"] in ("decision", "undo") and number.isdecimal() else ""
+        signed = ", ".join(part for part in (entry["by"], about) if part)
+        _row(table, plain(_when(entry["at"]), "dim"), f"{entry['text']}{f' ({signed})' if signed else ''}")
     return table
 
 

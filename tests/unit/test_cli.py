@@ -112,9 +112,14 @@ def test_no_request_is_said_in_words(site: FakeSite, capsys: pytest.CaptureFixtu
 
 @pytest.mark.usefixtures("site")
 def test_the_graph_shows_first_what_needs_an_answer(capsys: pytest.CaptureFixture[str]) -> None:
-    lines = printed(capsys, "graph").splitlines()
-    assert lines[1].split()[:3] == ["pending", "washer/control", "lock/tcp-80"]
-    assert lines[2].split()[:3] == ["learned", "washer/control", "battery/tcp-80"]
+    assert [line.split() for line in printed(capsys, "graph").splitlines()] == [
+        ["Washer", "(control", "of", "washer)", "→", "Lock", "(tcp-80", "of", "lock)"],
+        ["bbbb222222", "pending", "inspect", "write", "/state", "(http)"],
+        ["Washer", "(control", "of", "washer)", "→", "Battery", "(tcp-80", "of", "battery)"],
+        ["aaaa111111", "learned", "inspect", "read", "/state", "(http)"],
+        [],
+        ["2", "relationships", "of", "3", "services."],
+    ]
 
 
 @pytest.mark.usefixtures("site")
