@@ -80,8 +80,8 @@ class Connection:
     __slots__ = (
         "_acknowledged", "_adrift", "_ahead", "_ahead_size", "_client_ack", "_delivered",
         "_delivered_before", "_fed", "_fin", "_held", "_held_size", "_limits", "_next_seq", "_refused",
-        "_released", "_server_mac", "_stream", "_sure", "_tail", "_ttl", "answered", "closed", "confirmed",
-        "first_seq", "key", "last", "lost", "settled", "zones",
+        "_released", "_server_mac", "_stream", "_sure", "_tail", "_tail_end", "_ttl", "answered", "closed",
+        "confirmed", "first_seq", "key", "last", "lost", "settled", "zones",
     )  # fmt: skip
 
     def __init__(
@@ -109,7 +109,8 @@ class Connection:
         self._held_size = 0
         self._ahead: list[_Segment] = []  # behind a gap
         self._ahead_size = 0
-        self._tail = bytearray()  # the last bytes before _fed
+        self._tail = bytearray()  # the last bytes that were judged, to compare with
+        self._tail_end = 0  # _fed, until the connection is settled
         self._fin: int | None = None  # offset where the client's stream ends
         self._client_ack = headers.ack
         self._acknowledged = -1  # by the server, as far as that was seen
@@ -176,9 +177,9 @@ class Connection:
             return Step(refuse=self._refused)
         self.answered = True
         self._client_ack = headers.ack
-        size = headers.payload_end - headers.payload_offset
         if self.settled:
-            return self._beyond(raw, start + size, bool(flags & FIN))
+            return self._beyond(raw, headers, start)
+        size = headers.payload_end - headers.payload_offset
         if flags & URG:
             return self._refuse("urgent data")
         if not size and not flags & FIN:
@@ -189,10 +190,14 @@ class Connection:
             self._adrift, self.first_seq, self._next_seq, start = False, headers.seq, headers.seq, 0
         return self._data(raw, headers, start, observed)
 
-    def _data(self, raw: bytes, headers: Headers, start: int, observed: bool) -> Step:
+    def _segment(self, raw: bytes, headers: Headers, start: int) -> _Segment:
         data = raw[headers.payload_offset : headers.payload_end]
         fin = bool(headers.tcp_flags & FIN)
-        segment = _Segment(raw, start, start + len(data), data, fin, self._takes(raw, headers))
+        return _Segment(raw, start, start + len(data), data, fin, self._takes(raw, headers))
+
+    def _data(self, raw: bytes, headers: Headers, start: int, observed: bool) -> Step:
+        segment = self._segment(raw, headers, start)
+        fin = segment.fin
         if start > self._fed:
             return self._ahead_of_gap(segment, observed)
         if start < self._fed and segment.end <= self._fed and not (fin and segment.end == self._fed):
@@ -236,15 +241,32 @@ class Connection:
         self._drop_all()
         return Step((), (raw,))
 
-    def _beyond(self, raw: bytes, end: int, fin: bool) -> Step:
-        """Nothing needs judging any more; only what a reset would need is kept."""
-        if fin:
+    def _beyond(self, raw: bytes, headers: Headers, start: int) -> Step:
+        """Nothing needs judging any more, but what was judged must not come again as something else."""
+        if start < self._tail_end and headers.payload_end > headers.payload_offset:
+            segment = self._segment(raw, headers, start)
+            if not self._same(segment):
+                return self._again(segment, headers, observed=False)
+        end = start + headers.payload_end - headers.payload_offset
+        if headers.tcp_flags & FIN:
             self._fin = end
+        self._passed(end)
+        return Step((), (raw,), None, True)
+
+    def _let_go(self) -> list[bytes]:
+        """The waiting segments: the gap before them is the server's now."""
+        waiting = sorted(self._ahead, key=lambda s: (s.start, s.end))
+        self._ahead.clear()
+        self._ahead_size = 0
+        self._passed(max(segment.end for segment in waiting))
+        return [segment.raw for segment in waiting]
+
+    def _passed(self, end: int) -> None:
+        """Bytes up to `end` go on without being judged."""
         if end > self._fed:
             self._next_seq = (self._next_seq + end - self._fed) & _MASK
             self._fed = self._released = self._delivered = end
             self._sure = False
-        return Step((), (raw,), None, True)
 
     def _ahead_of_gap(self, segment: _Segment, observed: bool) -> Step:
         """What lies behind a gap waits, or is dropped so that the client sends it again."""
@@ -267,7 +289,7 @@ class Connection:
         if not same and segment.start == self._fed - 1:
             # A keep-alive of the old kind has a byte that means nothing (RFC 9293, section 3.8.4).
             return Step((), (craft.without_payload(segment.raw, headers),))
-        if segment.start < self._fed - len(self._tail):
+        if segment.start < self._tail_end - len(self._tail):
             if observed or segment.end <= max(self._acknowledged, 0):
                 return NOTHING
             return self._refuse("out of window")
@@ -280,10 +302,10 @@ class Connection:
     def _same(self, segment: _Segment) -> bool:
         """Whether the part of a segment that was there before is kept, and is as it was then."""
         tail = self._tail
-        at = segment.start - (self._fed - len(tail))
+        at = segment.start - (self._tail_end - len(tail))
         if at < 0:
             return False
-        old = min(segment.end, self._fed) - segment.start
+        old = min(segment.end, self._tail_end) - segment.start
         return tail[at : at + old] == segment.data[:old]
 
     def _in_order(self, first: _Segment, observed: bool) -> Step:
@@ -315,6 +337,8 @@ class Connection:
                 elif self._held_size > self._limits.held:
                     return self._refuse("stream buffer full")
             segment = self._next_waiting() if self._ahead else None
+        if self.settled and self._ahead:
+            release += self._let_go()
         return Step(messages, tuple(release), None, self.settled)
 
     def _feed(self, segment: _Segment) -> tuple[Message, ...]:
@@ -325,11 +349,9 @@ class Connection:
             messages, self._released, self.settled = self._stream.feed(new)
             tail = self._tail
             tail += new
-            if self.settled:
-                tail.clear()
-            elif len(tail) > 2 * self._limits.tail:
+            if len(tail) > 2 * self._limits.tail:
                 del tail[: len(tail) - max(self._limits.tail, segment.end - self._delivered)]
-            self._fed = segment.end
+            self._fed = self._tail_end = segment.end
             self._next_seq = (self._next_seq + len(new)) & _MASK
         if segment.fin:
             self._fin = segment.end
