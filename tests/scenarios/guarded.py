@@ -51,11 +51,11 @@ class Program:
 
     def result(self) -> Any:
         """What it prints as JSON at its end."""
-        return json.loads(self.line())
+        return json.loads(self.lines()[-1])
 
     def lines(self) -> list[str]:
         """All that it prints until it ends."""
-        return self._output.read().decode().split()
+        return self._output.read().decode().splitlines()
 
     def end(self) -> None:
         self._process.terminate()

@@ -1,12 +1,13 @@
 """A small program for hosts of a laboratory: probes every millisecond, and tells what was lost.
 
 probe.py echo PORT                    answer every datagram
-probe.py send ADDRESS PORT COUNT      one datagram a millisecond; prints JSON when all are sent
+probe.py send ADDRESS PORT COUNT      one datagram a millisecond; says ready; prints JSON at its end
 probe.py serve PORT                   HTTP server that knows every path
 probe.py get ADDRESS PORT PATH …      GET each path once, on connections of their own
 probe.py hold ADDRESS PORT SECONDS    one HTTP connection, a request every 20 ms; prints JSON
 """
 
+import contextlib
 import http.client
 import http.server
 import json
@@ -16,6 +17,7 @@ import sys
 import time
 from typing import ClassVar
 
+WARM = 200  # probes sent before it says that it is ready
 LINGER = 1.0  # seconds to wait for the last answers
 
 
@@ -29,19 +31,20 @@ def echo(port: int) -> None:
 
 
 def send(address: str, port: int, count: int) -> None:
-    sent, answered = [0.0] * count, [0.0] * count
+    sent, answered, told = [0.0] * count, [0.0] * count, False
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client:
         client.connect((address, port))
         begin, number = time.perf_counter(), 0
         end = begin + count / 1000 + LINGER
         while time.perf_counter() < end:
             due = begin + number / 1000
+            if number == WARM and not told:
+                told = True
+                print("ready", flush=True)
             if number < count and time.perf_counter() >= due:
                 sent[number] = time.perf_counter()
-                try:
+                with contextlib.suppress(ConnectionError):  # an ICMP error of an earlier probe
                     client.send(b"probe-%08d" % number)
-                except ConnectionError:  # an ICMP error of an earlier probe
-                    pass
                 number += 1
                 continue
             wait = due - time.perf_counter() if number < count else 0.01
@@ -66,6 +69,43 @@ def send(address: str, port: int, count: int) -> None:
                 "lost": len(lost),
                 "first_lost": lost[:5],
                 "longest_gap": longest / 1000,
+                "p50": times[len(times) // 2] if times else None,
+                "p99": times[len(times) * 99 // 100] if times else None,
+            }
+        ),
+        flush=True,
+    )
+
+
+def coap(port: int) -> None:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as server:
+        server.bind(("0.0.0.0", port))
+        print("ready", flush=True)
+        while True:
+            data, peer = server.recvfrom(2048)
+            server.sendto(bytes((0x61, 0x45)) + data[2:5] + b"\xff1", peer)  # ACK, 2.05 Content
+
+
+def rtt(address: str, port: int, count: int) -> None:
+    times = []
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client:
+        client.connect((address, port))
+        client.settimeout(1.0)
+        for number in range(count):
+            request = bytes((0x41, 0x01)) + number.to_bytes(2) + b"t\xb5light"  # CON, GET /light
+            begin = time.perf_counter()
+            client.send(request)
+            try:
+                client.recv(2048)
+            except (TimeoutError, ConnectionError):
+                continue
+            times.append(time.perf_counter() - begin)
+    times.sort()
+    print(
+        json.dumps(
+            {
+                "sent": count,
+                "answered": len(times),
                 "p50": times[len(times) // 2] if times else None,
                 "p99": times[len(times) * 99 // 100] if times else None,
             }
@@ -136,6 +176,10 @@ def main(words: list[str]) -> None:
             echo(int(port))
         case ["send", address, port, count]:
             send(address, int(port), int(count))
+        case ["coap", port]:
+            coap(int(port))
+        case ["rtt", address, port, count]:
+            rtt(address, int(port), int(count))
         case ["serve", port]:
             serve(int(port))
         case ["get", address, port, *paths]:

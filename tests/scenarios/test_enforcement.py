@@ -47,7 +47,7 @@ def test_two_hundred_decisions_are_in_force_within_50_ms_and_cost_no_probe(
     assert "200" not in run("asker", "get", "10.0.0.2", "8001", "/new").lines()
     edge = until(lambda: relationship(stage, "/new"), "the attempt is asked about")
     firewall = stage.guarded
-    probe = run("prober", "send", "10.0.0.4", "9000", "12000")
+    probe = run.ready("prober", "send", "10.0.0.4", "9000", "12000")
     latencies = []
     for _ in range(DECISIONS // 2):
         denied = firewall.answer(edge["id"], approve=False)
@@ -98,7 +98,7 @@ def test_killed_controller_loses_no_decision_and_no_packet(stage: Stage, run: Pr
         path = f"/kill-{'abc'[number]}"
         run("asker", "get", "10.0.0.2", "8005", path).lines()
         edge = until(lambda wanted=path: relationship(stage, wanted), "the attempt is asked about")
-        probe = run("prober", "send", "10.0.0.4", "9000", "8000")
+        probe = run.ready("prober", "send", "10.0.0.4", "9000", "8000")
         held = run("asker", "hold", "10.0.0.2", "8000", "8")
         made = firewall.answer(edge["id"], approve=number != 1)
         firewall.kill(signal.SIGKILL)

@@ -1,0 +1,52 @@
+"""What inspection costs: round trips of a CoAP request on a plain switch, forwarded, and inspected.
+
+Both switches run at the same time on the same machine, and the runs alternate; medians are printed.
+Run with: sudo ./lab bench latency
+"""
+
+import statistics
+from pathlib import Path
+
+import pytest
+
+from tests.scenarios.guarded import HOSTS, graduated, guarded, programs, treatment
+from topologies import marks, schema
+from topologies.laboratory import Laboratory, Setting
+from topologies.waiting import until
+
+pytestmark = [pytest.mark.root, pytest.mark.mininet, pytest.mark.benchmark]
+
+ROUNDS, REQUESTS = 7, 1500
+
+
+class _Plain:
+    """Stands for a Stage where only programs are started."""
+
+    def __init__(self, laboratory: Laboratory) -> None:
+        self.laboratory = laboratory
+
+
+def test_round_trip_of_an_inspected_message(tmp_path: Path) -> None:
+    file = tmp_path / "plain.yaml"
+    file.write_text(HOSTS, encoding="utf-8")
+    setting = Setting(firewall=False, prefix=marks.free_prefix())
+    with Laboratory(schema.read(str(file)), setting) as plain, guarded(HOSTS, tmp_path) as stage:
+        bare = _Plain(plain)
+        with programs(bare) as there, programs(stage) as here:  # type: ignore[arg-type]
+            for run in (there, here):
+                run.ready("echoer", "coap", "5683")
+                run("prober", "rtt", "10.0.0.4", "5683", "500").result()
+            assert graduated(stage, 1)
+            until(lambda: treatment(stage, "prober", "echoer", 5683) == "inspect", "the pair is inspected")
+            found: dict[str, list[float]] = {"plain": [], "inspect": []}
+            for _ in range(ROUNDS):
+                for name, run in (("plain", there), ("inspect", here)):
+                    result = run("prober", "rtt", "10.0.0.4", "5683", str(REQUESTS)).result()
+                    assert result["answered"] == REQUESTS
+                    found[name].append(result["p50"])
+    plain_p50, inspected_p50 = (statistics.median(times) for times in found.values())
+    added = statistics.median(i - p for p, i in zip(found["plain"], found["inspect"], strict=True))
+    print(f"\nplain p50 {plain_p50 * 1000:.3f} ms, inspected p50 {inspected_p50 * 1000:.3f} ms")
+    print(
+        f"added p50 {added * 1000:.3f} ms (median of {ROUNDS} pairs), ratio {inspected_p50 / plain_p50:.2f}"
+    )
