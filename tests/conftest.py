@@ -14,6 +14,10 @@ ROOT = Path(__file__).parents[1]
 # Cheap and telling first. What is not named comes last, in pytest's own order.
 ORDER = ("architecture", "unit", "properties", "switch", "setup", "scenarios", "browser", "benchmarks")
 
+# What a developer's shell may have set and a bare machine has not must not decide whether a test passes.
+for variable in ("PYTHONUNBUFFERED", "PYTHONDONTWRITEBYTECODE", "PYTHONPATH"):
+    os.environ.pop(variable, None)
+
 # Deadlines measure the machine. The same commit must give the same answer in continuous integration;
 # `./lab fuzz` looks further.
 settings.register_profile("default", deadline=None)
