@@ -182,33 +182,47 @@ def channel() -> Iterator[Callable[[str], Channel]]:
 # ------------------------------------------------------------------ what Open vSwitch would do
 
 
-def _odp_ports(bridge: str) -> dict[int, int]:
+def _datapath_ports(bridge: str) -> dict[int, int]:
     """OpenFlow port by datapath port."""
-    shown = command("ovs-appctl", "dpif/show")
-    part = shown.split(f"\n  {bridge}:\n", 1)[1].split("\n  ", 1)
-    lines = re.findall(
-        r"^    \S+ (\d+)/(\d+):", "\n" + part[0] + ("\n  " + part[1] if len(part) > 1 else ""), re.MULTILINE
-    )
-    return {int(odp): int(number) for number, odp in lines}
+    found: dict[int, int] = {}
+    inside = False
+    for line in command("ovs-appctl", "dpif/show").splitlines():
+        if line.startswith("    "):
+            port = re.match(r"    \S+ (\d+)/(\d+):", line)
+            if inside and port:
+                found[int(port[2])] = int(port[1])
+        else:
+            inside = line.strip() == f"{bridge}:"
+    return found
+
+
+def _parted(actions: str) -> Iterator[str]:
+    """The actions of a list whose elements may hold commas in brackets."""
+    depth = begin = 0
+    for place, letter in enumerate(actions):
+        depth += (letter == "(") - (letter == ")")
+        if letter == "," and not depth:
+            yield actions[begin:place]
+            begin = place + 1
+    yield actions[begin:]
 
 
 def trace(bridge: str, in_port: int, *, answer: bool = False, **fields: object) -> list[str]:
     """The final actions of a packet: "output:2" (OpenFlow numbers), "controller", "commit", in order.
 
-    `fields` in ovs-fields(7)' words: dl_src="02:…", dl_type=0x0800, nw_proto=6, tp_dst=80.
+    `fields` in ovs-fields(7)' words: dl_src="02:…", dl_type=0x0800, nw_proto=6, tcp_dst=80.
     `answer`: connection tracking calls it an answer of an established conversation, else a new one.
     """
     flow = ",".join([f"in_port={in_port}", *(f"{name}={value}" for name, value in fields.items())])
     state = "trk,est,rpl" if answer else "trk,new"
     said = command("ovs-appctl", "ofproto/trace", bridge, flow, *(["--ct-next", state] * 3))
-    number = _odp_ports(bridge)
+    number = _datapath_ports(bridge)
     found: list[str] = []
     for line in re.findall(r"^Datapath actions: (.*)$", said, re.MULTILINE):
-        # A comma within brackets does not part actions
-        for action in re.split(r",(?![^()]*(?:\([^()]*\)[^()]*)*\))", line):
+        for action in _parted(line):
             if action.isdigit():
                 found.append(f"output:{number[int(action)]}")
-            elif action.startswith("userspace") and "controller" in action:
+            elif "controller(" in action:  # within sample(…meter…) when it is metered
                 found.append("controller")
             elif action.startswith("ct(commit"):
                 found.append("commit")
@@ -220,16 +234,20 @@ def trace(bridge: str, in_port: int, *, answer: bool = False, **fields: object) 
 def packet_fields(packet: Packet) -> dict[str, object]:
     """A packet of flows.py in ovs-fields(7)' words."""
     six = packet.eth_type == 0x86DD
+    sender, target = {0x86DD: ("ipv6_src", "ipv6_dst"), 0x0806: ("arp_spa", "arp_tpa")}.get(
+        packet.eth_type, ("nw_src", "nw_dst")
+    )
+    transport = "tcp" if packet.ip_proto == 6 else "udp"
     fields: dict[str, object | None] = {
         "dl_src": packet.eth_src,
         "dl_dst": packet.eth_dst,
         "dl_type": f"{packet.eth_type:#06x}",
         "dl_vlan": 5 if packet.tagged else None,
         "nw_proto": packet.ip_proto,
-        "ipv6_src" if six else "nw_src": packet.ip_src,
-        "ipv6_dst" if six else "nw_dst": packet.ip_dst,
-        "tp_src": packet.src_port,
-        "tp_dst": packet.dst_port,
+        sender: packet.ip_src,
+        target: packet.ip_dst,
+        f"{transport}_src": packet.src_port,  # tp_src would be TCP always
+        f"{transport}_dst": packet.dst_port,
         "icmpv6_type" if six else "icmp_type": packet.icmp_type,
         "nd_target": packet.nd_target,
         "tcp_flags": None if packet.tcp_flags is None else f"{packet.tcp_flags:#x}",
