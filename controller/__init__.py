@@ -6,27 +6,30 @@ How data flows, always in one direction:
     inspector ─observations─▶ app            web, cli ──commands──▶ app ──▶ firewall
                                              web, cli ◀──SiteView── firewall
 
-Where to look:
+Where to look, from the command line down; a module imports only from below it:
 
-    dpi/          what did this frame say?                                   pure
-    model/        who may talk to whom: devices, services, relationships     pure
-    topology.py   links between switches, shortest paths, spanning tree      pure
-    config.py     site.yaml as a checked value                               pure
-    flows.py      the switch's tables as values; compile, look up, compare   pure
-    verdicts.py   the table that the inspector judges by                     pure
-    events.py     what happened, and what is to be done                      pure
-    view.py       the site at one moment, for reading                        pure
-    firewall.py   handle(event, now) -> effects; view() -> SiteView          pure
-    openflow.py   flows to OpenFlow messages and back
-    link.py       the line between controller and inspector
-    app.py        the os-ken application: events in, effects out
-    inspector.py  the DPI process at the switch's inspection ports
-    attach.py     prepares a bridge of Open vSwitch
-    store.py      SQLite: model, decisions, audit log
-    web/          HTTP API, event stream, page
-    cli.py        the commands; the only place that wires parts together
+    cli.py run.py client.py display.py   the commands; `run` wires the parts together
+    launch.py app.py session.py gate.py  the os-ken application: switches come, go, and are written to
+    keeper.py mailbox.py backlog.py      the one thread that owns the firewall, and what waits for it
+    inspector.py tap.py supervisor.py    the DPI process at the inspection ports, and who keeps it alive
+    judgement/                           what the inspector does with a frame                        pure
+    web/                                 HTTP API, event stream, page
+    store.py rows.py                     SQLite: model, decisions, log
+    attach.py                            prepares a bridge of Open vSwitch
+    openflow.py link.py                  flows as OpenFlow messages; the line to the inspector
 
-The import rule, checked by a test: cli → app | inspector | store | web | attach → openflow | link →
-firewall → view → events → flows | verdicts → model | topology | config → dpi. Never up, never
-sideways. What is marked pure imports no os_ken, sockets, threads, clocks, files or logging.
+    firewall.py                          handle(event, now) -> effects; view(now) -> SiteView        pure
+      hosts.py learning.py decisions.py    what changes the model: packets, observations, people
+      state.py                             the model, and all that follows from a change of it
+      enforcement.py fabric.py             what each switch is asked for; ports, links, trunks
+      requests.py words.py views.py        cards, sentences, the picture for people
+    events.py view.py                    the values at the firewall's border                         pure
+    compile.py flows.py                  the model as flows of five tables; look up, compare         pure
+    verdicts.py                          the table that the inspector judges by                      pure
+    model/                               who may talk to whom: devices, services, relationships      pure
+    topology.py config.py                links and paths; site.yaml as a checked value               pure
+    dpi/                                 what did this frame say?                                    pure
+
+What is marked pure imports no os_ken, sockets, threads, clocks, files or logging. The exact layers are
+a contract in pyproject.toml, checked by a test.
 """
