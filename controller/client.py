@@ -52,7 +52,7 @@ class Client:
             ) from None
         except (OSError, http.client.HTTPException) as error:
             raise ClientError(
-                f"the controller at {self._url} did not answer ({error or type(error).__name__}); see its log"
+                f"the controller at {self._url} did not answer ({str(error) or type(error).__name__}); see its log"
             ) from None
         finally:
             connection.close()

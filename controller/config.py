@@ -181,12 +181,13 @@ class Config(_Section):
 
     @model_validator(mode="after")
     def _references(self) -> "Config":
-        for what, names in (
+        lists: tuple[tuple[str, list[object]], ...] = (
             ("device id", [d.id for d in self.devices]),
             ("device mac", [d.mac for d in self.devices]),
             ("switch name", [s.name for s in self.switches]),
             ("switch dpid", [s.dpid for s in self.switches]),
-        ):
+        )
+        for what, names in lists:
             double = next((n for n in names if names.count(n) > 1), None)
             if double is not None:
                 raise ValueError(f"{what} {double} is there twice; each needs one of its own")
@@ -264,11 +265,11 @@ def load(model: type[M], text: str, name: str) -> M:
         return model.model_validate(data)
     except ValidationError as failure:
         lines = []
-        for error in failure.errors(include_url=False):
-            path = [step for step in error["loc"] if not str(step).startswith("function-")]
+        for found in failure.errors(include_url=False):
+            path = [step for step in found["loc"] if not str(step).startswith("function-")]
             where = ".".join(str(step) for step in path) or "the whole"
             fields = _fields_at(model, path[:-1])
-            lines.append(f"{name}, line {_line_of(node, path)}: {where}: {_remedy(error, fields)}")
+            lines.append(f"{name}, line {_line_of(node, path)}: {where}: {_remedy(found, fields)}")
         raise ConfigError("\n".join(lines)) from None
 
 

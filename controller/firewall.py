@@ -59,6 +59,7 @@ from controller.state import State, switch_of
 from controller.view import SiteView
 from controller.views import build_view
 
+_VISIBLE = (SwitchUp, SwitchDown, PortChanged, InspectorUp, InspectorDown)  # changes beside the model's
 SAVE_EVERY = 0.5  # seconds between two saves of what was learnt
 LINKS_WITHIN = 2.0  # seconds that a reconnecting switch may wait for its links to be found again
 
@@ -118,6 +119,8 @@ class Firewall:
                 return self._command(self._decisions.carry_out(event, now), lines, now)
             case NotStored():
                 return self._not_stored(event, now)
+        if isinstance(event, _VISIBLE):
+            self._state.revision += 1
         effects: list[Effect] = list(self._happened(event, now))
         effects += self._enforce()
         self._settle(now)
@@ -480,6 +483,7 @@ class Firewall:
             done = self._enforced[name]
             if self._applied >= done.version and self._enforcement.in_force(done.tickets):
                 done.at = now
+                self._state.revision += 1
                 self._unsettled.discard(name)
 
     # For those who prove things

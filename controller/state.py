@@ -43,6 +43,7 @@ class State:
         self.log: list[AuditEntry] = list(saved.audit)[-LOG_LENGTH:]
         self.table = VerdictTable([SetNetworks(config.networks)])
         self.version = 1  # of the verdict table
+        self.revision = 1  # of everything; grows with each change
         self.counters: defaultdict[str, int] = defaultdict(int)
         self.dirty = Dirty()
         self.deltas: list[Delta] = []
@@ -81,6 +82,7 @@ class State:
     # Changes
 
     def put_device(self, device: Device) -> None:
+        self.revision += 1
         old = self.site.devices.get(device.id)
         self.dirty.devices |= self.site.put_device(device)
         self._changed[0].add(device.id)
@@ -114,6 +116,7 @@ class State:
                 self._tell(SetAddress(address, (device.id,)))
 
     def put_service(self, service: Service) -> None:
+        self.revision += 1
         old = self.site.services.get(service.id)
         self.site.put_service(service)
         self._changed[1].add(service.id)
@@ -131,6 +134,7 @@ class State:
             self.update_pairs(affected, withdraw=moved)
 
     def put(self, relationship: Relationship) -> None:
+        self.revision += 1
         access = relationship.access
         old = self.site.graph.get(access)
         self.site.put(relationship)
@@ -148,6 +152,7 @@ class State:
             self._listens(relationship)
 
     def remove(self, access: Access) -> None:
+        self.revision += 1
         old = self.site.graph.get(access)
         if old is None:
             return
@@ -159,6 +164,7 @@ class State:
 
     def note(self, event: str, text: str, now: float, by: str = "", subject: str = "") -> AuditEntry:
         """Write a line into the audit log."""
+        self.revision += 1
         entry = AuditEntry(now, event, by, text, subject)
         self._audit.append(entry)
         self.log.append(entry)

@@ -69,7 +69,7 @@ def build_view(
     asked = enforcement.asked()
     names = {s.dpid: s.name for s in state.config.switches}
     return SiteView(
-        version=state.version,
+        version=state.revision,
         time=now,
         site=state.config.site,
         inspector=inspector,

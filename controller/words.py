@@ -74,7 +74,7 @@ def thing(access: Access) -> str:
 
 
 def risk(access: Access, server: Device) -> str:
-    """ "opens", "changes" or "reads": how much harm a wrong answer could do."""
+    """Whether it "opens", "changes" or "reads": how much harm a wrong answer could do."""
     kind = f"{server.kind} {server.name}".lower()
     if access.operation in _CHANGES:
         return "opens" if any(word in kind for word in _SENSITIVE) else "changes"
@@ -88,7 +88,7 @@ def who(service: Service, device: Device) -> str:
 
 
 def sentence(access: Access, client: Device, server: Device) -> str:
-    """ "Washing machine wants to change isOpen of Front door"."""
+    """For example "Washing machine wants to change isOpen of Front door"."""
     asker, asked = visible(client.name), visible(server.name)
     verb = _VERBS.get(access.operation, str(access.operation))
     what = thing(access)

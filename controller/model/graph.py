@@ -48,8 +48,8 @@ class CommunicationGraph:
             self.networkx.remove_edge(access.client, access.server, key=key)
 
     def __iter__(self) -> Iterator[Relationship]:
-        for _, _, relationship in self.networkx.edges(data="relationship"):
-            yield relationship
+        for _, _, data in self.networkx.edges(data=True):
+            yield data["relationship"]
 
     def __len__(self) -> int:
         return self.networkx.number_of_edges()
@@ -62,11 +62,11 @@ class CommunicationGraph:
     def of(self, service: ServiceId) -> Iterator[Relationship]:
         """All relationships that a service is an end of."""
         if service in self.networkx:
-            for _, _, relationship in self.networkx.out_edges(service, data="relationship"):
-                yield relationship
-            for client, _, relationship in self.networkx.in_edges(service, data="relationship"):
+            for _, _, data in self.networkx.out_edges(service, data=True):
+                yield data["relationship"]
+            for client, _, data in self.networkx.in_edges(service, data=True):
                 if client != service:
-                    yield relationship
+                    yield data["relationship"]
 
     def part(self, enforced: Callable[[ServiceId], bool]) -> "CommunicationGraph":
         """The graph of one switch: every relationship with an end that it enforces for."""

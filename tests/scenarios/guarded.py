@@ -39,7 +39,7 @@ class Program:
     def __init__(self, stage: Stage, host: str, *words: str) -> None:
         read, write = _pipe()
         self._output = read
-        with open(os.devnull, "wb") as errors:  # a refused client ends its server's thread noisily
+        with Path(os.devnull).open("wb") as errors:  # a refused client ends its server's thread noisily
             self._process = stage.laboratory.network.popen(
                 host, [sys.executable, str(PROBE), *words], stdout=write, stderr=errors
             )
