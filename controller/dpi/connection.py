@@ -239,7 +239,11 @@ class Connection:
         self._sure = start in (self._delivered, end) and self._takes(raw, headers)
         self.closed = True
         self._drop_all()
-        return Step((), (raw,))
+        # What it says to people (RFC 9293, section 3.5.3) is nothing that anybody judged.
+        return Step(
+            (),
+            (craft.without_payload(raw, headers) if headers.payload_end > headers.payload_offset else raw,),
+        )
 
     def _beyond(self, raw: bytes, headers: Headers, start: int) -> Step:
         """Nothing needs judging any more, but what was judged must not come again as something else."""

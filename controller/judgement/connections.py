@@ -5,7 +5,7 @@ Knows nothing of UDP or of sockets. How the bytes of a connection are followed i
 
 from typing import Final
 
-from controller.dpi.frame import ACK, RST, SYN, TCP, Headers
+from controller.dpi.frame import ACK, FIN, RST, SYN, TCP, Headers
 from controller.dpi.refusal import resets
 from controller.dpi.stream import Connection, ConnectionTable, Key, Limits, Step
 from controller.events import ConnectionSettled, FromInspector
@@ -18,14 +18,19 @@ TELL_AGAIN: Final = 10.0  # seconds after which a settled connection is told aga
 
 
 class _Followed:
-    """What is known of a connection beside its bytes. `heard`: a message of it was allowed."""
+    """What is known of a connection beside its bytes.
 
-    __slots__ = ("carried", "connection", "context", "heard", "told")
+    `heard`: a message of it was allowed. `expected`: the sequence number at which the server takes
+    a reset from its client. `told`: when the controller was told that it is settled.
+    """
+
+    __slots__ = ("carried", "connection", "context", "expected", "heard", "told")
 
     def __init__(self, connection: Connection, context: Context, version: int) -> None:
         self.connection = connection
         self.context = context
         self.carried = Carried(version)
+        self.expected = connection.server_expects
         self.heard = False
         self.told = float("-inf")
 
@@ -56,9 +61,12 @@ class ConnectionJudge:
         if raw[0] & 1:
             self._judge.counters["to a group"] += 1
             return NOTHING
+        followed.expected = connection.server_expects
+        if observed and headers.seq == followed.expected:  # it has got this segment
+            followed.expected += headers.payload_end - headers.payload_offset + bool(headers.tcp_flags & FIN)
         if not self._judge.still(followed.carried, now):
             self._judge.counters["withdrawn"] += 1
-            return self._cut(headers, followed, Hearing(False, (), tell=True))
+            return self._cut(headers, followed, Hearing(False))
         _, step = self._table.frame(raw, headers, now, observed=observed)
         return self._taken(headers, followed, step, observed, now)
 
@@ -73,7 +81,8 @@ class ConnectionJudge:
             return Outcome(ends if observed else ends[:1] if hearing.tell else (), tuple(hearing.events))
         connection, step = self._table.frame(raw, headers, now, observed=observed)
         if connection is None:
-            return self._denied(headers, context, None, step, observed, now)
+            hearing = self._judge.deny(context, "SYN", Reason.AMBIGUOUS, now, observed)
+            return Outcome(resets(headers, None) if hearing.tell else (), tuple(hearing.events))
         followed = self._followed.get(connection.key)
         if followed is None or followed.connection is not connection:
             if len(self._followed) >= self._at_most:
@@ -93,7 +102,7 @@ class ConnectionJudge:
         connection = followed.connection
         followed.context = self._judge.current(followed.context)
         if step.refuse is not None or connection.lost:
-            return self._denied(headers, followed.context, followed, step, observed, now)
+            return self._denied(headers, followed, step, observed, now)
         events: list[FromInspector] = []
         if step.messages:
             hearing = self._judge.hear(followed.context, step.messages, followed.carried, now, observed)
@@ -117,13 +126,7 @@ class ConnectionJudge:
         return (ConnectionSettled(client, client_port, server, server_port),)
 
     def _denied(
-        self,
-        headers: Headers,
-        context: Context,
-        followed: _Followed | None,
-        step: Step,
-        observed: bool,
-        now: float,
+        self, headers: Headers, followed: _Followed, step: Step, observed: bool, now: float
     ) -> Outcome:
         """The stream cannot be read, or not in one way only."""
         why = step.refuse or "stream lost"
@@ -131,20 +134,19 @@ class ConnectionJudge:
             verb, reason = "malformed", Reason.MALFORMED
         else:
             verb, reason = why, Reason.OVERLOAD if why == "stream buffer full" else Reason.AMBIGUOUS
-        hearing = self._judge.deny(context, verb, reason, now, observed)
-        if followed is None:
-            return Outcome(resets(headers, None) if hearing.tell else (), tuple(hearing.events))
+        hearing = self._judge.deny(followed.context, verb, reason, now, observed)
         return self._cut(headers, followed, hearing)
 
     def _cut(self, headers: Headers, followed: _Followed, hearing: Hearing) -> Outcome:
         """End a connection: resets to both ends; what still comes of it belongs to none."""
         connection = followed.connection
-        from_client = connection.key[1:3] == (headers.src_ip, headers.src_port)
-        ends = resets(headers, connection if from_client else None)
+        to_sender, to_receiver = resets(headers, None)
+        if connection.key[1:3] == (headers.src_ip, headers.src_port):
+            _, to_receiver = resets(headers._replace(seq=followed.expected), None)
         self._table.remove(connection)
         self._followed.pop(connection.key, None)
         self._judge.counters["cut"] += 1
-        return Outcome(ends, tuple(hearing.events))
+        return Outcome((to_sender, to_receiver), tuple(hearing.events))
 
     def _unknown(self, raw: bytes, headers: Headers, observed: bool, now: float) -> Outcome:
         """A segment of a connection whose opening was not seen, or that was cut.

@@ -297,17 +297,13 @@ class Judge:
         return verdict
 
     def granted_as_a_whole(self, context: Context, now: float) -> bool:
-        """Whether everything between the two main services is allowed, so that nothing has to be read."""
+        """Whether all that could come is allowed, whatever it says, so that nothing has to be read."""
         if context.unknown or context.forged:
             return False
-        return all(self._whole_is_granted(ends, now) for ends in self._possible(context))
-
-    def _whole_is_granted(self, ends: Ends, now: float) -> bool:
-        access = self._whole(ends)
-        grant = self._table.grant(access, now)
-        if grant is None or grant.once:
-            return False
-        return self._table.judge(ends.client, ends.server, access, now) == Verdict(True, Reason.KNOWN)
+        return all(
+            self._table.as_a_whole(ends.client, ends.server, ends.endpoint, now)
+            for ends in self._possible(context)
+        )
 
     def _possible(self, context: Context) -> Sequence[Ends]:
         ends = context.ends
