@@ -127,6 +127,7 @@ class Inspector:
         self._taps: dict[str, Tap] = {}
         self._way_out: dict[str, str] = {}  # interface -> the inspection interface of the same switch
         self._by_fd: dict[int, Tap] = {}
+        self._down: set[str] = set()
         self._counters = {"errors": 0, "not sent": 0, "unsayable": 0}
         self._told: dict[str, int] = {}
         self._next_retry = self._next_counters = self._next_error = 0.0
@@ -205,6 +206,7 @@ class Inspector:
                 frame = tap.receive()
                 if frame is None:
                     return
+                self._down.discard(tap.name)
                 outcome = self._judge(frame, observed)
                 if outcome is None:
                     continue
@@ -215,7 +217,9 @@ class Inspector:
                 if outcome.events:
                     self._tell(outcome.events)
         except TapGone as gone:
-            log.warning("interface %s; trying again every %s s", gone, RETRY)
+            if tap.name not in self._down:  # once, however often it fails until frames come again
+                log.warning("interface %s; trying again every %s s", gone, RETRY)
+            self._down.add(tap.name)
             self._close_tap(tap)
 
     def _judge(self, frame: bytes, observed: bool) -> Outcome | None:
