@@ -226,11 +226,7 @@ def attach(
         commands += _set("Bridge", bridge, "other_config:disable-in-band=true")
         changes.append("it has no hidden flows for in-band control")
     if targets != [controller]:
-        commands += [
-            "--", "--id=@graphwall", "create", "Controller",
-            f"target={json.dumps(controller)}", f"max_backoff={_RECONNECT_MS}",
-            "--", "set", "Bridge", bridge, "controller=@graphwall",
-        ]  # fmt: skip
+        commands += ["--", "set-controller", bridge, controller]
         changes.append(f"its controller is {controller}")
     if inspect:
         present = set(_vsctl(run, "list-ports", bridge).split())
@@ -241,6 +237,9 @@ def attach(
             commands += _set("Port", port, f"external_ids:{_ROLE}={role}")
     if commands:
         _vsctl(run, *commands[1:])
+    # Open vSwitch 3.1 takes it only as a change of a controller that it has already
+    if _vsctl(run, "get", "Controller", bridge, "max_backoff").strip() != str(_RECONNECT_MS):
+        _vsctl(run, "set", "Controller", bridge, f"max_backoff={_RECONNECT_MS}")
     return tuple(f"{bridge}: {change}" for change in changes)
 
 
