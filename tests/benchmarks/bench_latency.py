@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.scenarios.guarded import HOSTS, graduated, guarded, programs, treatment
+from tests.scenarios.guarded import graduated, guarded, programs, treatment
 from topologies import marks, schema
 from topologies.laboratory import Laboratory, Setting
 from topologies.waiting import until
@@ -17,6 +17,18 @@ from topologies.waiting import until
 pytestmark = [pytest.mark.root, pytest.mark.mininet, pytest.mark.benchmark]
 
 ROUNDS, REQUESTS = 7, 1500
+
+# Two hosts only: the userspace datapath asks every port of the machine in turn.
+HOSTS = """
+name: Two hosts
+description: A client and a CoAP server.
+network: 10.0.0.0/24
+switches:
+  - {name: s1, dpid: 1}
+hosts:
+  - {name: prober, switch: s1, mac: "02:00:00:00:00:03", ipv4: 10.0.0.3}
+  - {name: echoer, switch: s1, mac: "02:00:00:00:00:04", ipv4: 10.0.0.4}
+"""
 
 
 class _Plain:
