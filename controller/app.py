@@ -52,7 +52,7 @@ def handles(event: type, states: object) -> Callable[[Handler], Handler]:
     return register
 
 
-class GraphwallApp(OSKenApp):  # type: ignore[misc]  # os-ken has no types
+class GraphwallApp(OSKenApp):
     """The application. Its parts are passed by AppManager.instantiate_apps().
 
     `clock` gives seconds since the epoch. Without `store` nothing outlives the process.
