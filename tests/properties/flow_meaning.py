@@ -42,6 +42,19 @@ class Meaning:
         """The ports that a frame leaves by, sorted."""
         return tuple(sorted(port for port in self._of(packet) if port != packet.in_port))
 
+    def remembers(self, packet: Packet, fate: tuple[int, ...]) -> bool | None:
+        """Whether a request that passes is remembered, so that its answers are known; None: either may be."""
+        passes = bool(set(fate) & {*EDGES, TRUNK})
+        stateless = packet.ip_proto not in (17, 58 if packet.eth_type == IPV6 else 1)
+        if not passes or stateless or packet.eth_type not in (IPV4, IPV6):
+            return None if not passes else False
+        if packet.in_port in (INSPECTION, TRUNK):
+            return True
+        lease = (packet.src_port, packet.dst_port) in ((68, 67), (67, 68), (546, 547), (547, 546))
+        if packet.answer or lease or is_group(packet.eth_dst) or (packet.icmp_type or 0) >= 130:
+            return None
+        return True
+
     def _of(self, packet: Packet) -> tuple[int, ...]:
         site = self.site
         sender = next((d for d in site.devices.values() if d.mac == packet.eth_src), None)

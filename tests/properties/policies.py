@@ -40,7 +40,7 @@ BROADCAST = "ff:ff:ff:ff:ff:ff"
 PORTS = (22, 53, 67, 68, 80, 123, 546, 547, 1900, 5353, 5683, 49152)
 ENDPOINTS = (
     *(Endpoint("tcp", port) for port in (22, 53, 80)),
-    *(Endpoint("udp", port) for port in (53, 123, 5683, 49152)),
+    *(Endpoint("udp", port) for port in (53, 123, 5683, 5683, 5683, 49152)),
     Endpoint("icmp", 0),
 )
 
@@ -169,11 +169,34 @@ def pairs(draw: st.DrawFn, site: Site) -> Pair:
 @st.composite
 def packets(draw: st.DrawFn, site: Site) -> Packet:
     """A frame that one of the site's devices might send to another, often with one field bent."""
-    if site.pairs and draw(st.sampled_from([True, True, True, False])):
-        packet = draw(_talk(site))
-    else:
-        packet = draw(_anything(site))
-    return draw(_bent(packet))
+    kinds = [_talk] * 6 + [_anything] * 2 + [_neighbours, _judged]
+    kind = draw(st.sampled_from(kinds if site.pairs else kinds[6:]))
+    return draw(_bent(draw(kind(site))))
+
+
+@st.composite
+def _neighbours(draw: st.DrawFn, site: Site) -> Packet:
+    """What only neighbour discovery says: that an address is somebody's."""
+    senders = [d for d in site.devices.values() if d.mac is not None]
+    sender = draw(st.sampled_from([d for d in senders if site.attached_to(d, 1)] or senders))
+    packet = draw(_between(site, sender, draw(st.sampled_from(senders))))
+    addresses = [address for address in INSIDE if ":" in address]
+    source = draw(st.sampled_from([*_of(IPV6, sender.addresses) * 3, "::", *addresses]))
+    target = draw(st.sampled_from([*_of(IPV6, sender.addresses) * 3, *addresses]))
+    return replace(
+        packet, eth_type=IPV6, ip_src=source, ip_dst=draw(st.sampled_from(addresses)), ip_proto=58,
+        icmp_type=draw(st.sampled_from([135, 136, 136])), nd_target=target,
+    )  # fmt: skip
+
+
+@st.composite
+def _judged(draw: st.DrawFn, site: Site) -> Packet:
+    """What comes back from inspection, often for everyone."""
+    senders = [d for d in site.devices.values() if d.mac is not None]
+    sender = draw(st.sampled_from([d for d in senders if site.attached_to(d, 1)] or senders))
+    target = draw(st.sampled_from([*site.devices.values(), *[site.devices[GROUP]] * 3]))
+    packet = replace(draw(_between(site, sender, target)), in_port=INSPECTION)
+    return replace(packet, ip_proto=draw(st.sampled_from([6, 17, 1, 58])))
 
 
 def _of(eth_type: int, addresses: Iterable[str]) -> list[str]:
@@ -220,7 +243,7 @@ def _talk(draw: st.DrawFn, site: Site) -> Packet:
         answers, packet = False, draw(_between(site, client, server))
     v6 = packet.eth_type == IPV6
     port = pair.endpoint.port
-    own = draw(st.sampled_from([40000, 5683, 49152, port]))
+    own = draw(st.sampled_from([40000, 5683, 49152, port, port, port]))
     source, destination = (port, own) if answers else (own, port)
     match pair.endpoint.transport:
         case "icmp":
@@ -230,7 +253,9 @@ def _talk(draw: st.DrawFn, site: Site) -> Packet:
             flags = draw(st.sampled_from([0x02, 0x10, 0x12, 0x18, 0x04]))
             packet = replace(packet, ip_proto=6, tcp_flags=flags)
         case _:
-            packet = replace(packet, ip_proto=17, answer=draw(st.booleans()))
+            packet = replace(
+                packet, ip_proto=17, answer=answers and draw(st.sampled_from([True, True, False]))
+            )
     return replace(packet, src_port=source, dst_port=destination)
 
 

@@ -29,6 +29,8 @@ def test_what_the_flows_do_is_what_the_model_says(data: st.DataObject) -> None:
         packet = data.draw(packets(site))
         fate = lookup(flows, packet)
         assert tuple(sorted(fate.ports)) == meaning.of(packet), (packet, fate.flows)
+        remembered = meaning.remembers(packet, meaning.of(packet))
+        assert remembered in (None, fate.committed), (packet, fate.flows)
         # Of two flows of one priority that a packet meets, a switch may take either.
         assert lookup(flows[::-1], packet).ports == fate.ports, (packet, fate.flows)
 
