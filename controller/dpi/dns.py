@@ -6,6 +6,7 @@ RFC 1996 (notify), RFC 7766 (TCP). Names are written in lower case without the l
 label a dot is written "\.", a backslash twice, and what is not UTF-8 "\xff".
 """
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from struct import Struct
@@ -229,6 +230,7 @@ def _announced(read: _Reader) -> tuple[Message, ...]:
     return tuple(messages) or (Message("mdns", "response", Operation.ANNOUNCE, ""),)
 
 
+_NETBIOS = re.compile(r"[A-Pa-p]{32}(?:\.|$)")  # one letter for each half byte
 _ORDINARY = bytes.fromhex("0000 0100 0001 0000 0000 0000")  # the header of a plain query
 
 
@@ -243,6 +245,11 @@ def _sure(payload: bytes) -> bool:
     if flags & _RESPONSE:
         return flags & 15 < 6
     return not flags & 0x068F and not answered and not authorities and additionals in (0, 1)
+
+
+def _netbios(question: _Question) -> bool:
+    """Whether it asks for a name of NetBIOS, which looks like DNS (RFC 1001, section 14.1)."""
+    return question.type in (32, 33) and _NETBIOS.match(question.name.text) is not None
 
 
 def datagram(payload: bytes, src_port: int, dst_port: int) -> Datagram | None:
@@ -261,7 +268,7 @@ def datagram(payload: bytes, src_port: int, dst_port: int) -> Datagram | None:
             read = _Reader(payload)
         except Malformed:
             return None
-        if read.end != len(payload) or read.questions[0].cls != _IN:
+        if read.end != len(payload) or read.questions[0].cls != _IN or _netbios(read.questions[0]):
             return None
         protocol = "dns"
     else:

@@ -117,11 +117,12 @@ def ip_text(address: bytes) -> str:
     return str(IPv6Address(address))
 
 
-def parse(raw: bytes) -> Headers:
+def parse(raw: bytes, captured: bool = False) -> Headers:
     """The headers of an Ethernet frame without its check sequence.
 
     Lengths and the IPv4 header checksum are checked as a receiving kernel checks them; TCP and UDP
-    checksums are not, because a host may leave them to its network card. Raises Malformed.
+    checksums are not, because a host may leave them to its network card. `captured`: by the sender,
+    perhaps before its card had put in the header checksum, so that it says nothing. Raises Malformed.
     """
     size = len(raw)
     if size >= 34 and raw[12] == 8 and raw[13] == 0 and raw[14] == 0x45:  # IPv4 without tags or options
@@ -129,7 +130,8 @@ def parse(raw: bytes) -> Headers:
         end = 14 + total
         if total < 20 or end > size:
             raise Malformed(f"ipv4: total length {total} at offset 16, {size - 14} bytes are there")
-        if int.from_bytes(raw[14:34], "big") % 0xFFFF:  # RFC 1071: the ones' complement sum must be zero
+        # RFC 1071: the ones' complement sum must be zero
+        if int.from_bytes(raw[14:34], "big") % 0xFFFF and not captured:
             raise Malformed("ipv4: header checksum at offset 24 is wrong")
         if not fragment & 0x3FFF:
             if protocol == TCP:
@@ -153,10 +155,10 @@ def parse(raw: bytes) -> Headers:
                     mac_text(src), mac_text(dst), None, ethertype, ip_text(src_ip), ip_text(dst_ip), protocol,
                     sport, dport, 0, 0, 0, 0, 42, 34 + length, False, ttl, 0, 14, 34,
                 )  # fmt: skip
-    return _any(raw)
+    return _any(raw, captured)
 
 
-def _any(raw: bytes) -> Headers:
+def _any(raw: bytes, captured: bool) -> Headers:
     size = len(raw)
     if size < 14:
         raise Malformed(f"ethernet: a frame of {size} bytes is shorter than its header")
@@ -172,7 +174,7 @@ def _any(raw: bytes) -> Headers:
     tags = raw[12 : offset - 2]
     link = _Link(mac_text(raw[6:12]), mac_text(raw[:6]), vlan, ethertype, offset, tags)
     if ethertype == IPV4:
-        return _transport(raw, link, _ipv4(raw, offset))
+        return _transport(raw, link, _ipv4(raw, offset, captured))
     if ethertype == IPV6:
         return _transport(raw, link, _ipv6(raw, offset))
     if ethertype == ARP:
@@ -198,7 +200,7 @@ def _arp(raw: bytes, link: _Link) -> Headers:
     )  # fmt: skip
 
 
-def _ipv4(raw: bytes, offset: int) -> _Network:
+def _ipv4(raw: bytes, offset: int, captured: bool) -> _Network:
     """RFC 791, section 3.1."""
     if len(raw) < offset + 20:
         raise Malformed(f"ipv4: header cut short at offset {offset}")
@@ -209,7 +211,7 @@ def _ipv4(raw: bytes, offset: int) -> _Network:
     end = offset + total
     if total < header or end > len(raw):
         raise Malformed(f"ipv4: total length {total} at offset {offset + 2} does not fit the frame")
-    if int.from_bytes(raw[offset : offset + header], "big") % 0xFFFF:
+    if int.from_bytes(raw[offset : offset + header], "big") % 0xFFFF and not captured:
         raise Malformed(f"ipv4: header checksum at offset {offset + 10} is wrong")
     later = bool(fragment & 0x1FFF)
     src_ip, dst_ip = ip_text(src), ip_text(dst)

@@ -158,11 +158,11 @@ class Stream:
         """The dissector for what was seen so far; without one, whether nobody will ever know it."""
         seen, port, undecided = self._seen, self._port, not self._seen
         for protocol, recognise, opens in _STREAMS:
-            if self._resumed and protocol.resumes and port in protocol.ports:
-                return protocol.resumes(), False
             answer = recognise(seen, port)
             if answer:
                 return opens(port), False
+            if answer is False and self._resumed and protocol.resumes and port in protocol.ports:
+                return protocol.resumes(), False
             undecided = undecided or answer is None
         return None, not undecided or len(seen) > _UNDECIDED_AT_MOST
 

@@ -62,7 +62,9 @@ class ConnectionTable:
             connection = None
         if connection is None:
             answered = self._connections.get(back)
-            if answered is not None:
+            if answered is not None and answered.lost and resume:  # its ends were taken for each other
+                self._drop(answered)
+            elif answered is not None:
                 return answered, answered.server_frame(raw, headers, now)
             connection, step = self._unknown(headers, key, observed, resume)
             if connection is None:

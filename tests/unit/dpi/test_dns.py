@@ -324,3 +324,9 @@ def test_agrees_with_tshark(name: str) -> None:
         )
         assert Counter(message.resource for message in read.messages if message.resource) == expected
     assert seen
+
+
+def test_netbios_names_are_not_dns() -> None:
+    name = b"\x20FHEPFCELFDFEEBFEEJEPEOCACACACAAA\0"
+    query = bytes.fromhex("1234 0110 0001 0000 0000 0000") + name + bytes.fromhex("0020 0001")
+    assert dns.datagram(query, 137, 137) is None

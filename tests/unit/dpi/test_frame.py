@@ -200,3 +200,9 @@ def test_both_ways_of_reading_agree() -> None:
                 assert struct.pack("!q", other - one) == struct.pack("!q", 4)
             elif name not in {"vlan", "tags"}:
                 assert one == other
+
+
+def test_captured_by_the_sender_the_checksum_says_nothing() -> None:
+    for options in (0, 4):
+        raw = ethernet(ipv4(17, udp_segment(b"x"), checksum=0, options=options))
+        assert parse(raw, captured=True).dst_port == 5683

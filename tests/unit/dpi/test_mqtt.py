@@ -222,6 +222,11 @@ def test_publish_before_connect_is_unknown_but_read_when_resumed() -> None:
     assert (message.verb, message.resource, message.identity) == ("PUBLISH", "home/1", None)
 
 
+def test_connection_that_is_resumed_at_its_connect_is_read_as_any() -> None:
+    (message,) = open_stream(1883, resumed=True).feed(connect(5)).messages
+    assert (message.identity, message.detail["version"]) == ("lamp", "5")
+
+
 def test_packets_of_paho_are_read() -> None:
     client_module: Any = pytest.importorskip("paho.mqtt.client")
 

@@ -58,6 +58,13 @@ def test_observed_connection_without_a_beginning_is_lost() -> None:
     assert wire.send(1000 + len(GET), GET, resume=True).messages
 
 
+def test_resumed_connection_may_have_been_seen_first_from_its_server() -> None:
+    wire = Wire()
+    wire.send(5000, b"HTTP/1.1 200 OK\r\n\r\n", back=True, observed=True)
+    assert wire.send(1000, GET, observed=True, resume=True).messages
+    assert len(wire.table) == 1
+
+
 def test_what_the_server_sends_passes() -> None:
     wire = Wire()
     wire.open()
