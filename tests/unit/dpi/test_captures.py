@@ -105,6 +105,7 @@ def test_http_agrees_with_tshark(name: str, only_theirs: set[int]) -> None:
 MQTT = {
     1: "CONNECT",
     3: "PUBLISH",
+    4: "PUBACK",
     6: "PUBREL",
     8: "SUBSCRIBE",
     10: "UNSUBSCRIBE",
