@@ -135,7 +135,8 @@ def test_large_publishes_are_judged_when_their_topic_is_there() -> None:
     theirs: Counter[tuple[str, str]] = Counter()
     for _, (kinds, topics) in tshark(path, "mqtt && tcp.dstport == 1883", "mqtt.msgtype", "mqtt.topic"):
         for kind in map(int, kinds):
-            theirs[MQTT[kind], topics.pop(0) if kind in (3, 8, 10) else ""] += 1
+            for topic in topics or [""]:  # in this capture each frame has one packet
+                theirs[MQTT[kind], topic] += 1
     assert theirs - mine == Counter()
     assert (mine - theirs).total() == 1  # the will
 
