@@ -40,6 +40,7 @@ UNSENT_AT_MOST: Final = 1024 * 1024  # bytes for a slow controller; what is more
 UNDELIVERED_PER_TURN: Final = 200  # events in one turn
 TURN: Final = 0.05  # seconds that nothing may happen before reports that are due are looked for
 RETRY: Final = 0.2  # seconds between two attempts to open an interface
+TIDY_EVERY: Final = 5.0  # seconds between two searches for what Python's reference counts have missed
 COUNTERS_EVERY: Final = 1.0  # seconds
 ERRORS_EVERY: Final = 10.0  # seconds between two log lines about failed frames
 
@@ -139,10 +140,17 @@ class Inspector:
 
     def run(self) -> None:
         """Serve until told to stop; closes everything."""
+        gc.disable()
+        tidy_at = 0.0
         try:
             while not self._stopped:
                 self.turn(TURN)
+                if time.monotonic() >= tidy_at:
+                    tidy_at = time.monotonic() + TIDY_EVERY
+                    gc.collect()
+                    gc.freeze()  # so that the next time looks at what is new only, however large the table
         finally:
+            gc.enable()
             for tap in list(self._taps.values()):
                 self._close_tap(tap)
             for line in list(self._lines.values()):
@@ -317,6 +325,8 @@ class Inspector:
                 self._controller = line
                 self._inspection.controller_connected(self._clock())
                 self._told = {}
+                for event in self._undelivered.take_used():  # the table that is asked for must know it
+                    self._say(line, event)
                 self._say(line, InspectorUp(os.getpid()))
             case link.Ports():
                 self._serve_switches(message.switches)
@@ -339,7 +349,6 @@ class Inspector:
             if part.last:
                 self._inspection.replace(self._building)
                 self._building = None
-                gc.freeze()  # a large table would make every later collection slow
         else:
             self._deltas += part.deltas
             if part.last:

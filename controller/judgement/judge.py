@@ -184,7 +184,8 @@ class Judge:
             rulings.append(ruling)
         denied = [ruling for ruling in rulings if not ruling.allow]
         if denied and not forwarded:  # what did not pass has used nothing up
-            self.apply(ruling.once for ruling in rulings if ruling.once is not None)
+            if used := [ruling.once for ruling in rulings if ruling.once is not None]:
+                self.apply(used)
             return self._refuse(context, now, denied, forwarded)
         reports: list[FromInspector] = []
         for ruling in rulings:

@@ -233,5 +233,13 @@ class Undelivered:
                 self._per_client[event.client] -= 1
             yield event
 
+    def take_used(self) -> Iterator[FromInspector]:
+        """Which grants for one message were used up: to be told before anything builds on them."""
+        for key in [k for k, e in self._events.items() if isinstance(e, Observed) and e.consumed]:
+            event = self._events.pop(key)
+            if isinstance(event, Observed) and key[0] != MANY:
+                self._per_client[event.client] -= 1
+            yield event
+
     def __len__(self) -> int:
         return len(self._events)

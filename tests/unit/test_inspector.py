@@ -249,6 +249,16 @@ def test_without_a_controller_it_goes_on_and_tells_the_next_one(world: World) ->
     assert sum(seen.count for seen in heard) == 5
 
 
+def test_a_grant_that_was_used_up_meanwhile_is_told_before_a_table_is_asked_for(world: World) -> None:
+    world.ready(SetGrant(GRANT.access, True, once=True)).socket.close()
+    world.turns()
+    assert world.ask() == [ASK]
+    hello, used, up = world.call().heard()[:3]
+    assert isinstance(used, Observed)
+    assert used.consumed
+    assert up == InspectorUp(os.getpid())
+
+
 def test_the_newest_controller_wins(world: World) -> None:
     old = world.ready(GRANT)
     new = world.call()

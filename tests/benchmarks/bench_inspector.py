@@ -1,0 +1,137 @@
+"""What one message costs the inspector, without sockets: printed, never asserted.
+
+./lab bench tests/benchmarks/bench_inspector.py
+"""
+
+import gc
+from collections.abc import Callable, Iterable
+from time import process_time
+
+import pytest
+
+from controller import link
+from controller.dpi.message import Operation
+from controller.events import UpdateTable
+from controller.judgement.inspection import Inspection
+from controller.model.relationship import Access, Endpoint, ServiceId
+from controller.verdicts import SetGrant, VerdictTable
+from tests.unit.judgement.frames import ACK, PSH, SYN, coap, tcp, udp
+from tests.unit.judgement.site import BATTERY, DIRECTORY, WASHER, B, W, access, main, service
+
+pytestmark = pytest.mark.benchmark
+
+MESSAGES = 50_000
+GRANTS = 100_000
+HTTP = Endpoint("tcp", 80)
+
+
+def inspection(*deltas: SetGrant) -> Inspection:
+    known = (main(WASHER), service(BATTERY, HTTP), service(BATTERY, Endpoint("udp", 5683)))
+    return Inspection(VerdictTable((*DIRECTORY, *known, *deltas)))
+
+
+def show(name: str, each: float) -> None:
+    print(f"{name:<52} {each * 1e6:6.1f} µs  {1 / each:9,.0f} messages/s")
+
+
+def measure(name: str, serve: Callable[[bytes, float], object], frames: Iterable[bytes]) -> None:
+    """The best of three rounds of processor time."""
+    given = list(frames)
+    best, now = float("inf"), 1000.0
+    for _ in range(3):
+        start = process_time()
+        for raw in given:
+            now += 0.00005
+            serve(raw, now)
+        best = min(best, process_time() - start)
+    each = best / len(given)
+    show(name, each)
+
+
+def coap_requests(paths: int) -> list[bytes]:
+    return [
+        udp(W, B, 40000 + number % 16, 5683, coap("GET", f"/sensors/{number % paths}/temp"))
+        for number in range(MESSAGES)
+    ]
+
+
+def test_coap_requests_that_are_allowed() -> None:
+    granted = SetGrant(access("coap", Operation.READ, "*"), True)
+    served = inspection(granted)
+    passed = 0
+
+    def serve(raw: bytes, now: float) -> None:
+        nonlocal passed
+        outcome = served.frame(raw, False, now)
+        passed += bool(outcome.send)
+        if not passed & 1023:
+            served.tick(now)
+
+    measure("CoAP request, allowed, 8 resources", serve, coap_requests(8))
+    measure("CoAP request, allowed, 5,000 resources", serve, coap_requests(5000))
+    assert passed == 6 * MESSAGES
+
+
+def test_coap_requests_that_are_denied() -> None:
+    served = inspection()
+    frames = [udp(W, B, 40000, 5683, coap("PUT", f"/door/{n % 8}")) for n in range(MESSAGES)]
+    measure("CoAP request, denied, 8 resources", lambda raw, now: served.frame(raw, False, now), frames)
+    frames = [udp(W, B, 40000, 5683, coap("PUT", f"/door/{n}")) for n in range(MESSAGES)]
+    measure("CoAP request, denied, all different", lambda raw, now: served.frame(raw, False, now), frames)
+
+
+def test_http_requests_on_one_connection() -> None:
+    text = b"GET /charge HTTP/1.1\r\nHost: battery\r\nUser-Agent: washer/1.0\r\nAccept: */*\r\n\r\n"
+    granted = SetGrant(
+        Access(ServiceId("washer/washer"), ServiceId("battery/tcp-80"), "http", Operation.READ, "/charge"),
+        True,
+    )
+    served = inspection(granted)
+    served.frame(tcp(W, B, 40000, 80, SYN, 999), False, 1000.0)
+    served.frame(tcp(W, B, 40000, 80, ACK, 1000, 1), False, 1000.0)
+    frames = [tcp(W, B, 40000, 80, ACK | PSH, 1000 + n * len(text), 1, text) for n in range(MESSAGES)]
+    start = process_time()
+    sent = sum(len(served.frame(raw, False, 1000.0 + n / 20000).send) for n, raw in enumerate(frames))
+    each = (process_time() - start) / MESSAGES
+    assert sent == MESSAGES
+    show("HTTP request, one segment each, one connection", each)
+
+
+def test_a_whole_table() -> None:
+    grants = tuple(
+        SetGrant(
+            Access(
+                ServiceId(f"device-{n // 100}/main"),
+                ServiceId(f"device-{n % 1000}/tcp-80"),
+                "http",
+                Operation.WRITE,
+                f"/rooms/{n}/isOn",
+            ),
+            True,
+        )
+        for n in range(GRANTS)
+    )
+    gc.collect()
+    gc.disable()  # as the inspector does
+    start = process_time()
+    said = [link.to_inspector(part) for part in link.parts(UpdateTable(1, grants, whole=True))]
+    told = process_time()
+    decoder = link.inspector_decoder()
+    decoder.feed(link.to_inspector(link.Hello(link.VERSION, 1)))
+    decoder.next()
+    table, slowest = VerdictTable(), 0.0
+    for data in said:
+        before = process_time()
+        decoder.feed(data)
+        part = decoder.next()
+        assert isinstance(part, link.TablePart)
+        for delta in part.deltas:
+            table.apply(delta)
+        slowest = max(slowest, process_time() - before)
+    end = process_time()
+    gc.enable()
+    size = sum(map(len, said)) / 1e6
+    print(
+        f"{GRANTS:,} grants, {size:.0f} MB: said in {told - start:.2f} s and taken in {end - told:.2f} s of processor time, "
+        f"longest turn {slowest * 1000:.1f} ms"
+    )
