@@ -132,6 +132,6 @@ def test_a_whole_table() -> None:
     gc.enable()
     size = sum(map(len, said)) / 1e6
     print(
-        f"{GRANTS:,} grants, {size:.0f} MB: said in {told - start:.2f} s and taken in {end - told:.2f} s of processor time, "
-        f"longest turn {slowest * 1000:.1f} ms"
+        f"{GRANTS:,} grants, {size:.0f} MB: said in {told - start:.2f} s and taken in {end - told:.2f} s "
+        f"of processor time, longest turn {slowest * 1000:.1f} ms"
     )

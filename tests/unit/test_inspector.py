@@ -253,7 +253,7 @@ def test_a_grant_that_was_used_up_meanwhile_is_told_before_a_table_is_asked_for(
     world.ready(SetGrant(GRANT.access, True, once=True)).socket.close()
     world.turns()
     assert world.ask() == [ASK]
-    hello, used, up = world.call().heard()[:3]
+    _, used, up = world.call().heard()[:3]
     assert isinstance(used, Observed)
     assert used.consumed
     assert up == InspectorUp(os.getpid())
