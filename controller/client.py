@@ -51,9 +51,8 @@ class Client:
                 f"no controller answers at {self._url}; start it with: graphwall run --config site.yaml"
             ) from None
         except (OSError, http.client.HTTPException) as error:
-            raise ClientError(
-                f"the controller at {self._url} did not answer ({str(error) or type(error).__name__}); see its log"
-            ) from None
+            said = str(error) or type(error).__name__
+            raise ClientError(f"the controller at {self._url} did not answer ({said}); see its log") from None
         finally:
             connection.close()
         try:

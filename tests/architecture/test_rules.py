@@ -37,7 +37,8 @@ def test_no_module_of_the_product_needs_what_only_the_laboratory_installs(root: 
     ]
     program = (
         "import sys, importlib\n"
-        "for name in ('mininet', 'aiocoap', 'aiohttp', 'paho', 'pymodbus', 'zeroconf', 'scapy', 'topologies'):\n"
+        "for name in ('mininet', 'aiocoap', 'aiohttp', 'paho', 'pymodbus', 'zeroconf', 'scapy',\n"
+        "             'topologies'):\n"
         "    sys.modules[name] = None\n"
         f"for name in {modules!r}: importlib.import_module(name)\n"
     )
