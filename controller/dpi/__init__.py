@@ -1,12 +1,12 @@
 """Deep packet inspection: what did this frame say? Pure: bytes in, values out, time is a parameter.
 
     frame.py      Ethernet … UDP and TCP headers
-    stream.py     TCP connections as the byte streams that their servers will read
+    connection.py one TCP connection as the byte stream that its server will read; stream.py: all of them
     registry.py   all protocols as data; recognition by content
-    refusal.py    the frames that end a denied conversation: TCP resets, ICMP prohibited
+    refusal.py    the frames that end a denied conversation: TCP resets, ICMP prohibited; craft.py builds them
     message.py    what every dissector finds; dissector.py: the shapes in which it says so
 
-and one file for each protocol. To add one: write `name.py` beside them (its stream class or its datagram
+and one file for each protocol (cbor.py helps vsl.py). To add one: write `name.py` beside them (its stream class or its datagram
 functions, raising only Malformed), add one line to PROTOCOLS in registry.py, a test file
 tests/unit/dpi/test_name.py, and a capture.
 """

@@ -196,17 +196,41 @@ class Connection:
         return _Segment(raw, start, start + len(data), data, fin, self._takes(raw, headers))
 
     def _data(self, raw: bytes, headers: Headers, start: int, observed: bool) -> Step:
+        fin = bool(headers.tcp_flags & FIN)
+        if start == self._fed and not (
+            fin or self._held or self._ahead or self.zones or self._fin is not None
+        ):
+            return self._straight(raw, headers, observed)
         segment = self._segment(raw, headers, start)
-        fin = segment.fin
         if start > self._fed:
             return self._ahead_of_gap(segment, observed)
         if start < self._fed and segment.end <= self._fed and not (fin and segment.end == self._fed):
             return self._again(segment, headers, observed)
         step = self._in_order(segment, observed)
-        # Frames wait for the rest of a message. A client that waits for their acknowledgement gets one,
-        # or the two would wait for each other: Nagle's algorithm sends nothing small, and a full window
-        # nothing at all, while something is unacknowledged.
-        if self._held and (headers.tcp_flags & PSH or self._held_size >= _NUDGE):
+        return self._nudged(step, headers) if self._held else step
+
+    def _straight(self, raw: bytes, headers: Headers, observed: bool) -> Step:
+        """The usual case: the next bytes, and nothing that waits."""
+        sure = self._takes(raw, headers)
+        try:
+            messages = self._feed(raw[headers.payload_offset : headers.payload_end])
+        except Malformed as error:
+            return self._refuse(f"malformed {error}")
+        self._sure = sure
+        if observed or self._released >= self._fed:
+            self._delivered = self._fed
+            return Step(messages, (raw,), None, self.settled)
+        self._held.append((raw, self._fed))
+        self._held_size = len(raw)
+        return self._nudged(Step(messages), headers)
+
+    def _nudged(self, step: Step, headers: Headers) -> Step:
+        """Frames wait for the rest of a message. A client that waits for their acknowledgement gets one.
+
+        Otherwise the two would wait for each other: Nagle's algorithm sends nothing small, and a full
+        window nothing at all, while something is unacknowledged.
+        """
+        if headers.tcp_flags & PSH or self._held_size >= _NUDGE:
             return self._nudge(step, headers)
         return step
 
@@ -325,7 +349,7 @@ class Connection:
                     release.append(segment.raw)  # its FIN once more
             elif segment.end > self._fed or segment.fin:
                 try:
-                    messages += self._feed(segment)
+                    messages += self._take(segment)
                 except Malformed as error:
                     return self._refuse(f"malformed {error}")
                 if self.zones and not self.confirmed and self._in_older_connection():
@@ -345,18 +369,11 @@ class Connection:
             release += self._let_go()
         return Step(messages, tuple(release), None, self.settled)
 
-    def _feed(self, segment: _Segment) -> tuple[Message, ...]:
-        """Give a segment's new bytes to the dissector."""
-        new = segment.data[self._fed - segment.start :]
+    def _take(self, segment: _Segment) -> tuple[Message, ...]:
+        """A segment is the next of the stream from now on; what its new bytes say."""
         messages: tuple[Message, ...] = ()
-        if new:
-            messages, self._released, self.settled = self._stream.feed(new)
-            tail = self._tail
-            tail += new
-            if len(tail) > 2 * self._limits.tail:
-                del tail[: len(tail) - max(self._limits.tail, segment.end - self._delivered)]
-            self._fed = self._tail_end = segment.end
-            self._next_seq = (self._next_seq + len(new)) & _MASK
+        if segment.end > self._fed:
+            messages = self._feed(segment.data[self._fed - segment.start :])
         if segment.fin:
             self._fin = segment.end
             last, self._released, _ = self._stream.end()
@@ -364,6 +381,17 @@ class Connection:
         self._held.append((segment.raw, segment.end))
         self._held_size += len(segment.raw)
         self._sure = segment.sure
+        return messages
+
+    def _feed(self, new: bytes) -> tuple[Message, ...]:
+        """Give new bytes to the dissector."""
+        messages, self._released, self.settled = self._stream.feed(new)
+        self._fed = self._tail_end = self._fed + len(new)
+        self._next_seq = (self._next_seq + len(new)) & _MASK
+        tail = self._tail
+        tail += new
+        if len(tail) > 2 * self._limits.tail:
+            del tail[: len(tail) - max(self._limits.tail, self._fed - self._delivered)]
         return messages
 
     def _next_waiting(self) -> _Segment | None:
