@@ -33,6 +33,7 @@ from controller.verdicts import Delta, VerdictTable
 log = logging.getLogger("graphwall.inspector")
 P = ParamSpec("P")
 
+EAGER: Final = -10  # nice value, where it is permitted
 FRAMES_PER_TURN: Final = 32  # of one interface, before the others and the line have their turn
 READ_PER_TURN: Final = 256 * 1024  # bytes from the line
 LINES_AT_MOST: Final = 4  # that have connected and not said hello yet
@@ -60,6 +61,7 @@ class Line:
         self._waiting: deque[tuple[int, link.ToController]] = deque()  # where each ends
         self.decoder = link.inspector_decoder()
         self.greeted = False
+        self.waits_to_write = False  # as the poll was told
         self.say(link.Hello(link.VERSION, os.getpid()))
 
     def fileno(self) -> int:
@@ -200,7 +202,7 @@ class Inspector:
         if controller is not None and len(self._undelivered) and controller.has_room:
             for _, event in zip(range(UNDELIVERED_PER_TURN), self._undelivered.take(), strict=False):
                 self._say(controller, event)
-        for line in list(self._lines.values()):
+        for line in [line for line in self._lines.values() if line.wants_to_write or line.waits_to_write]:
             self._flush(line)
 
     # Frames
@@ -374,8 +376,10 @@ class Inspector:
     def _flush(self, line: Line) -> None:
         try:
             line.flush()
-            waits = select.EPOLLOUT if line.wants_to_write else 0
-            self._epoll.modify(line.fileno(), select.EPOLLIN | waits)
+            if line.wants_to_write != line.waits_to_write:
+                line.waits_to_write = line.wants_to_write
+                waits = select.EPOLLOUT if line.waits_to_write else 0
+                self._epoll.modify(line.fileno(), select.EPOLLIN | waits)
         except OSError:
             self._hang_up(line)
 
@@ -455,6 +459,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 2
     with suppress(PermissionError):  # already the leader of a group of its own
         os.setsid()
+    with suppress(PermissionError):  # messages wait for it; Open vSwitch runs as eagerly
+        os.setpriority(os.PRIO_PROCESS, 0, EAGER)
     inspector = Inspector(listener)
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: inspector.stop())
