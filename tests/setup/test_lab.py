@@ -1,6 +1,7 @@
 """The script `lab`: what it says to a newcomer, when it refuses, and what it leaves behind."""
 
 import contextlib
+import json
 import os
 import re
 import shutil
@@ -191,6 +192,7 @@ def ready(checkout: Path) -> Path:
     script = (checkout / "lab").read_text(encoding="utf-8")
     script = script.replace("\n    set_up test\n", "\n").replace("\n    need_root test\n", "\n")
     script = script.replace("sleep 5\n", "sleep 1\n").replace("GRACE=25", "GRACE=2")
+    script = re.sub("(?m)^LABORATORIES=[^ ]*", f"LABORATORIES='{checkout}/laboratories'", script)
     (checkout / "lab").write_text(script, encoding="utf-8")
     environment = checkout / ".venv/bin"
     environment.mkdir(parents=True)
@@ -199,10 +201,16 @@ def ready(checkout: Path) -> Path:
         "import pathlib, sys, time\n"
         "here = pathlib.Path(__file__).parent\n"
         "if 'clean' in sys.argv:\n"
-        "    (here / 'cleaned').touch()\n"
+        "    with (here / 'cleaned').open('a') as file: file.write(sys.argv[-1] + '\\n')\n"
         "    sys.exit()\n"
-        "print(' '.join(sys.argv[1:]), flush=True)\n"
+        "if (here / 'laboratories').exists():\n"
+        "    import json, subprocess\n"
+        "    process = subprocess.Popen(['sleep', '20'], stdout=subprocess.DEVNULL)\n"
+        "    (here / 'laboratories/ours').mkdir()\n"
+        "    state = json.dumps({'prefix': 'ours-', 'runner': process.pid, 'started': 1})\n"
+        "    (here / 'laboratories/ours/state.json').write_text(state)\n"
         "try:\n"
+        "    print(' '.join(sys.argv[1:]), flush=True)\n"
         "    while not (here / 'end').exists(): time.sleep(0.05)\n"
         "except KeyboardInterrupt:\n"
         "    (here / 'interrupted').touch()\n"
@@ -251,6 +259,18 @@ def test_test_hands_on_the_exit_code_and_cleans_up(ready: Path, start: Callable[
     assert running.arguments.startswith("-m pytest")
     assert running.arguments.endswith("-k a word")
     assert (ready / "cleaned").exists()
+
+
+def test_laboratory_of_somebody_else_goes_on(ready: Path, start: Callable[..., Running]) -> None:
+    theirs = ready / "laboratories/theirs"
+    theirs.mkdir(parents=True)
+    state = json.dumps({"prefix": "theirs-", "runner": os.getpid(), "started": 1})
+    (theirs / "state.json").write_text(state, encoding="utf-8")
+    (ready / "end").touch()
+    assert start().code() == 7
+    cleaned = (ready / "cleaned").read_text(encoding="utf-8").split()
+    assert "ours-" in cleaned
+    assert "theirs-" not in cleaned
 
 
 def test_a_kind_of_tests_is_chosen_by_one_word(ready: Path, start: Callable[..., Running]) -> None:
