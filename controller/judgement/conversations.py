@@ -12,6 +12,7 @@ from controller.judgement.observations import Ends
 from controller.model.relationship import Access
 
 IDLE: Final = 120.0  # seconds after which an answer is an answer to nothing
+DISCOVERY: Final = 30.0  # seconds that devices may answer to whoever looks for them
 ONCE: Final = 60.0  # seconds that a request which was allowed once may be answered
 PER_ASKER: Final = 4096  # conversations of one address; its oldest gives way
 AT_MOST: Final = 65536
@@ -40,14 +41,19 @@ class Carried:
 
 
 class Conversation:
-    """One address and port asking another. `ends_at`: when it ends at the latest."""
+    """One address and port asking another.
 
-    __slots__ = ("carried", "ends_at", "last")
+    `ends_at`: when it ends at the latest. `discovery`: nobody has judged the request, since the switch
+    lets it through by a template; only what is an answer by its content belongs to it.
+    """
+
+    __slots__ = ("carried", "discovery", "ends_at", "last")
 
     def __init__(self, carried: Carried, now: float) -> None:
         self.carried = carried
         self.last = now
         self.ends_at = float("inf")
+        self.discovery = False
 
 
 Key = tuple[int, str, int]  # own port (or ICMP identifier), the other's address, the other's port

@@ -11,7 +11,7 @@ from controller.dpi.frame import ICMP, IPV4, TCP, UDP, Headers, ip_text
 from controller.dpi.message import Malformed, Message, Operation
 from controller.dpi.refusal import prohibited
 from controller.dpi.registry import UNKNOWN, dissect_datagram
-from controller.judgement.conversations import ONCE, Carried, Conversation, Conversations, Key
+from controller.judgement.conversations import DISCOVERY, ONCE, Carried, Conversation, Conversations, Key
 from controller.judgement.judge import Context, Hearing, Judge
 from controller.judgement.outcome import NOTHING, Outcome
 from controller.model.relationship import Reason
@@ -77,7 +77,8 @@ class DatagramJudge:
             hearing = judge.deny(context, "malformed", Reason.MALFORMED, now, observed)
             return self._denied(raw, headers, hearing)
         if datagram.answer or _says_nothing(datagram):
-            if self._answers(self._udp, destination, destination_port, source, source_port, now):
+            surely = datagram.answer
+            if self._answers(self._udp, destination, destination_port, source, source_port, now, surely):
                 judge.counters["answers"] += 1
                 return NOTHING if observed else Outcome((raw,))
             if not datagram.messages and self._goes_on(
@@ -126,21 +127,39 @@ class DatagramJudge:
         return Outcome((prohibited(raw, headers),) if told else (), tuple(hearing.events))
 
     def _answers(
-        self, conversations: Conversations, asker: str, asker_port: int, source: str, port: int, now: float
+        self,
+        conversations: Conversations,
+        asker: str,
+        asker_port: int,
+        source: str,
+        port: int,
+        now: float,
+        surely: bool = False,
     ) -> bool:
-        """Whether something from `source` and `port` answers what was asked there."""
+        """Whether something from `source` and `port` answers what was asked there.
+
+        `surely`: it is an answer by its content.
+        """
         key = (asker_port, source, port)
         conversation = self._open(conversations, asker, key, now)
         if conversation is None:
             key = (asker_port, ANYBODY, port)
             conversation = self._open(conversations, asker, key, now)
-            if conversation is None:
+            if conversation is None or (conversation.discovery and not surely):
                 return False
             context = self._judge.context(asker, source, "udp", port, False)
             if context.unknown or context.ends.server.startswith("@"):
                 return False  # a group is on the site
         conversations.used(asker, key, conversation, now)
         return True
+
+    def expect(self, asker: str, asker_port: int, port: int, now: float) -> None:
+        """The switch has let somebody look for devices by a template: they may answer for a while."""
+        key = (asker_port, ANYBODY, port)
+        if self._udp.get(asker, key, now) is None:
+            looking = self._udp.open(asker, key, Carried(self._judge.version), now)
+            looking.discovery = True
+            looking.ends_at = now + DISCOVERY
 
     def _goes_on(self, client: str, client_port: int, server: str, port: int, now: float) -> bool:
         return self._open(self._udp, client, (client_port, server, port), now) is not None

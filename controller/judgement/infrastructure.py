@@ -13,6 +13,7 @@ from controller.dpi.frame import ICMPV6, TCP, UDP, Headers
 from controller.dpi.message import Malformed
 from controller.events import FromInspector, LeaseSeen, NameSeen, ServiceAnnounced
 from controller.judgement.conversations import Carried, Conversations
+from controller.judgement.datagrams import DatagramJudge
 from controller.judgement.judge import Judge
 from controller.model.relationship import Endpoint
 from controller.model.resource import shorten
@@ -25,6 +26,7 @@ SERVED: Final = {  # ports that the templates are about
     TCP: frozenset({DNS}),
 }
 ANSWERING: Final = frozenset({DNS, NTP})  # their answers are copied too
+DISCOVERED: Final = frozenset({SSDP, MDNS, LLMNR})  # asked of a group, answered to the asker alone
 ECHO: Final = frozenset({128, 129})  # ICMPv6 that is judged like any other
 NEWS_PER_SECOND: Final = 200
 SAY_AGAIN: Final = 30.0  # seconds after which the same is news again
@@ -34,8 +36,9 @@ REMEMBERED: Final = 10_000
 class Infrastructure:
     """Tells news once, and not faster than the controller can bear."""
 
-    def __init__(self, judge: Judge) -> None:
+    def __init__(self, judge: Judge, datagrams: DatagramJudge) -> None:
         self._judge = judge
+        self._datagrams = datagrams
         self._asked = Conversations()
         self._told: dict[FromInspector, float] = {}
         self._second = float("-inf")
@@ -57,6 +60,8 @@ class Infrastructure:
         if asked in ANSWERING:
             key = (headers.src_port or 0, headers.dst_ip or "", asked or 0)
             self._asked.open(headers.src_ip or "", key, Carried(0), now)
+        elif asked in DISCOVERED and self._judge.device_at(headers.dst_ip or "") == GROUP:
+            self._datagrams.expect(headers.src_ip or "", headers.src_port or 0, asked, now)
         return True
 
     def learn(self, raw: bytes, headers: Headers, now: float) -> tuple[FromInspector, ...]:

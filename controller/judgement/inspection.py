@@ -28,7 +28,7 @@ class Inspection:
         self._judge.reveal_intent = reveal_intent
         self._datagrams = DatagramJudge(self._judge)
         self._connections = ConnectionJudge(self._judge)
-        self._infrastructure = Infrastructure(self._judge)
+        self._infrastructure = Infrastructure(self._judge, self._datagrams)
         self._swept = float("-inf")
 
     @property

@@ -411,3 +411,13 @@ def test_a_flood_of_connections_costs_bounded_memory() -> None:
     site.now += 5
     inspection.tick(site.now)
     assert len(inspection._connections) <= 50
+
+
+def test_what_was_allowed_before_a_watched_violation_is_reported_too() -> None:
+    """The switch has forwarded both; the grant for one message is used up."""
+    talk = Talk(Site(service(BATTERY, HTTP), SetGrant(READ, True, once=True))).open(observed=True)
+    assert resets(talk.say(GET + PUT, observed=True)) == BOTH
+    reports = {seen.access: (seen.allowed, seen.consumed) for seen in talk.site.seen()}
+    assert reports == {READ: (True, True), WRITE: (False, False)}
+    again = Talk(talk.site, own_port=40001).open(observed=True)
+    assert resets(again.say(GET, observed=True)) == BOTH

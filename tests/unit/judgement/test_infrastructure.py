@@ -135,6 +135,24 @@ def test_discovery_and_neighbours_are_never_judged() -> None:
     assert site.seen() == []
 
 
+SEARCH = b'M-SEARCH * HTTP/1.1\r\nHOST: 239.255.255.250:1900\r\nMAN: "ssdp:discover"\r\nST: ssdp:all\r\n\r\n'
+FOUND = b"HTTP/1.1 200 OK\r\nST: upnp:rootdevice\r\nUSN: uuid:1::upnp:rootdevice\r\n\r\n"
+
+
+def test_whoever_looks_for_devices_may_be_answered_by_them_for_a_while() -> None:
+    """The question goes by the switch's template, the answers come to the inspection port."""
+    site = Site()
+    assert site.dropped(udp(L, W, 1900, 50000, FOUND))
+    assert observed(site, udp(W, "239.255.255.250", 50000, 1900, SEARCH)) == ()
+    assert site.passes(udp(L, W, 1900, 50000, FOUND))
+    assert site.dropped(udp(L, W, 1900, 50000, b"\xde\xad")), "only answers"
+    assert site.dropped(udp(L, W, 1900, 50000, SEARCH))
+    assert site.dropped(udp(CLOUD, W, 1900, 50000, FOUND)), "only from the site"
+    assert site.dropped(udp(L, W, 1900, 50001, FOUND))
+    site.now += 31
+    assert site.dropped(udp(L, W, 1900, 50000, FOUND))
+
+
 def test_at_the_inspection_port_these_protocols_are_judged_like_any_other() -> None:
     site = Site()
     assert site.dropped(udp(W, L, 40000, 53, query()))
