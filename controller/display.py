@@ -123,8 +123,9 @@ def _card(request: Json, now: float) -> RenderableType:
         ),
     ]
     if several:
-        ids = " ".join(request["relationships"][:10])
-        text.append(line(f"  {len(several) + 1} questions; choose some with --only: {ids}"))
+        text.append(plain(f"  {len(several) + 1} questions; choose some with --only ID:"))
+        asked = zip(request["relationships"], request["questions"], strict=True)
+        text += [line("    ", plain(name, "cyan"), "  ", question) for name, question in asked]
     text.append(line("  Answer: ", plain(f"graphwall approve {request['id']}", "cyan"), "  or  ",
                      plain(f"graphwall deny {request['id']}", "cyan")))  # fmt: skip
     return Group(*text)

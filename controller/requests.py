@@ -6,12 +6,12 @@ to be admitted is a card of its own. Knows nothing of decisions, flows or the we
 """
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from hashlib import blake2b
 
 from controller.model.relationship import Access, DeviceId, Reason, Relationship
-from controller.model.service import Admission, Device
+from controller.model.service import MAIN, Admission, Device
 from controller.model.site import Site
 from controller.view import RequestView
 from controller.words import explanation, group_sentence, risk, sentence, visible
@@ -44,12 +44,16 @@ class Request:
 def requests(site: Site) -> tuple[Request, ...]:
     """All open questions, the oldest first."""
     waiting = [Request(admission_id(d.id), d) for d in site.devices.values() if d.admission is Admission.NEW]
-    return (*waiting, *_groups(site.waiting()))
+    return (*waiting, *_groups(site))
 
 
-def _groups(waiting: Iterable[Relationship]) -> Iterator[Request]:
+def _groups(site: Site) -> Iterator[Request]:
     by_client: defaultdict[str, defaultdict[str, list[Relationship]]] = defaultdict(lambda: defaultdict(list))
-    for relationship in waiting:
+    for relationship in site.waiting():
+        if risk(relationship.access, site.device_of(relationship.access.server)) == "opens":
+            # A card of its own, so that no noise can hide it.
+            yield Request(relationship_id(relationship.access), relationships=(relationship,))
+            continue
         by_client[relationship.access.client][relationship.access.server].append(relationship)
     for servers in by_client.values():
         groups = list(servers.values())
@@ -108,8 +112,8 @@ def card(request: Request, site: Site, now: float) -> RequestView:
         device = request.device
         return RequestView(
             request.id, "admission", title(request, site), Reason.NEW_DEVICE.value,
-            explanation(Reason.NEW_DEVICE), "changes", device.id, "", (), device.first_seen, device.last_seen,
-            1, now - device.last_seen < STILL_TRYING,
+            explanation(Reason.NEW_DEVICE), "changes", device.id, "", (), (),
+            device.first_seen, device.last_seen, 1, now - device.last_seen < STILL_TRYING,
         )  # fmt: skip
     asked = request.relationships
     first = asked[0]
@@ -120,13 +124,29 @@ def card(request: Request, site: Site, now: float) -> RequestView:
         kind="access",
         sentence=title(request, site),
         reason=first.reason.value,
-        explanation=explanation(first.reason),
+        explanation=_explained(first, site),
         risk=max(risks, key=_RISKS.index),
         client=first.access.client,
         server=first.access.server,
         relationships=tuple(relationship_id(r.access) for r in asked),
+        questions=tuple(
+            sentence(r.access, site.device_of(r.access.client), site.device_of(r.access.server))
+            for r in asked
+        ),
         first_seen=min(r.first_seen for r in asked),
         last_seen=last_seen,
         attempts=sum(r.refused for r in asked),
         still_trying=now - last_seen < STILL_TRYING,
     )
+
+
+def _explained(first: Relationship, site: Site) -> str:
+    """Why it is asked; of a program never seen there also what it calls itself, and who else does."""
+    client = site.services[first.access.client]
+    if first.reason is not Reason.NEW_SERVICE or client.own_name == MAIN:
+        return explanation(first.reason)
+    text = f'It calls itself "{visible(client.own_name)}", a name never seen on this device before.'
+    others = [s for s in site.services.values() if s.own_name == client.own_name and s.id != client.id]
+    if others:
+        text += f" A program of {visible(site.devices[others[0].device].name)} has that name."
+    return text

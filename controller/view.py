@@ -39,6 +39,7 @@ class RequestView:
     client: str  # id of the asking service (or device)
     server: str
     relationships: tuple[str, ...]  # ids of RelationshipView
+    questions: tuple[str, ...]  # the sentence of each relationship, in the same order
     first_seen: float
     last_seen: float
     attempts: int

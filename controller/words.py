@@ -110,7 +110,9 @@ def group_sentence(asker: Device, relationships: Sequence[Relationship], servers
             f"{visible(asker.name)} wants to do {len(relationships)} new things with "
             f"{visible(servers[0].name)}: {', '.join(operations)}"
         )
-    return f"{visible(asker.name)} wants to reach {len(servers)} others in {len(relationships)} new ways"
+    named = ", ".join(visible(server.name) for server in servers[:3])
+    more = f" and {len(servers) - 3} more" if len(servers) > 3 else ""
+    return f"{visible(asker.name)} wants to do {len(relationships)} new things with {named}{more}"
 
 
 def explanation(reason: Reason) -> str:

@@ -61,6 +61,8 @@ _VERSION_AT_END = re.compile(rb"[ \t]HTTP/1\.[0-9][ \t\r]*$")
 _CHUNK_LINE = re.compile(rb"([0-9A-Fa-f]{1,8})(?:[ \t]*;[\t\x20-\x7e]*)?")
 _DIGITS = re.compile(rb"[0-9]{1,18}")
 _FRAMING = frozenset({b"content-length", b"transfer-encoding"})
+# A service that heeds one of these does another thing than the request line says.
+_OVERRIDES = frozenset({b"x-http-method", b"x-http-method-override", b"x-method-override"})
 _ONCE = frozenset({b"host", b"authorization", b"content-type", b"content-encoding", b"upgrade"})
 _ABSOLUTE = re.compile(rb"[Hh][Tt][Tt][Pp][Ss]?://([^/?#]*)(.*)", re.DOTALL)
 
@@ -175,6 +177,8 @@ def parse_head(data: bytes) -> Head:
         value = value.strip(b" \t")
         if b"_" in name and name.replace(b"_", b"-") in _FRAMING:
             raise _wrong(f"{name.decode()} looks like a length and is none")
+        if name.replace(b"_", b"-") in _OVERRIDES:
+            raise _wrong(f"{name.decode()} asks for another method than the request line")
         before = fields.get(name)
         if before is None:
             fields[name] = value

@@ -12,7 +12,7 @@ from fastapi import APIRouter, Query, Response
 from starlette.responses import StreamingResponse
 
 from controller.model.relationship import ServiceId
-from controller.model.service import Admission
+from controller.model.service import Admission, Place
 from controller.view import SiteView, SwitchView
 from controller.web import metrics, why
 from controller.web.changes import Changes
@@ -75,7 +75,7 @@ def _status(view: SiteView) -> Status:
         site=view.site,
         inspector=view.inspector,
         switches={switch.name: switch.connected for switch in view.switches},
-        devices=len(view.devices),
+        devices=sum(device.place is Place.SITE for device in view.devices.values()),
         waiting_devices=sum(device.admission is Admission.NEW for device in view.devices.values()),
         services=len(view.services),
         learning_services=sum(one.service.learning for one in view.services.values()),

@@ -20,6 +20,7 @@ class Report:
     console: Console = field(default_factory=Console)
     began: float = field(default_factory=time.monotonic)
     promises: list[tuple[str, bool, str]] = field(default_factory=list)
+    played: bool = False  # to the end
 
     def chapter(self, title: str, text: str) -> None:
         self.console.print()

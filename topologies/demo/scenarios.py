@@ -47,7 +47,7 @@ def learning(stage: Stage) -> None:
     report.promise(
         "Learning ends by itself",
         over,
-        f"{learnt} relationships of {status['services']} services on {status['devices']} devices",
+        f"relationships: {learnt}, services: {status['services']}, devices: {status['devices']}",
     )
     edges = firewall.get("graph")["relationships"]
     rows = [(e["sentence"].replace(" wants to ", " may "), e["treatment"]) for e in edges]

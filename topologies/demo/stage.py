@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from topologies import site
+from topologies.control import Control
 from topologies.demo.firewall import Firewall
 from topologies.demo.report import Report
 from topologies.laboratory import Laboratory, Setting
@@ -27,6 +28,7 @@ class Stage:
         self.laboratory = Laboratory(topology, setting)
         self._firewall: Firewall | None = None
         self._attached: list[str] = []
+        self._control: Control | None = None
         if firewall:
             described = site.description(topology, self.laboratory.network, devices=True)
             self._firewall = Firewall(self.laboratory.directory, described, self.laboratory.mark)
@@ -55,6 +57,8 @@ class Stage:
             f"({laboratory.network.datapath} datapath of Open vSwitch)"
         )
         laboratory.start(before_services=self._attach)
+        self._control = Control(laboratory)
+        self._control.__enter__()
 
     def _attach(self) -> None:
         if self._firewall is None:
@@ -67,6 +71,8 @@ class Stage:
 
     def stop(self) -> None:
         self.report.step("Taking everything down")
+        if self._control is not None:
+            self._control.__exit__()
         if self._firewall is not None:
             self._firewall.stop()
         for bridge in self._attached:

@@ -211,6 +211,7 @@ def home(hostile: str = "") -> SiteView:
                 "washer/control",
                 "lock/tcp-80",
                 ("bbbb222222",),
+                ("Washer wants to change /state of Lock",),
                 100.0,
                 995.0,
                 2,
