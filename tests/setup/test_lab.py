@@ -241,7 +241,9 @@ def start(ready: Path) -> Iterator[Callable[..., Running]]:
     with contextlib.ExitStack() as stack:
 
         def run(*arguments: str) -> Running:
-            command = [ready / "lab", "test", *arguments]
+            # Whoever runs these tests in the background may have made them deaf to some signals.
+            hearing = ["env", *(f"--default-signal={name}" for name in ("HUP", "INT", "QUIT", "TERM"))]
+            command = [*hearing, ready / "lab", "test", *arguments]
             process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, start_new_session=True)
             stack.enter_context(process)
             assert process.stdout
