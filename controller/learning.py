@@ -275,7 +275,11 @@ class Learner:
         return service
 
     def named(self, event: NameSeen, now: float) -> None:
-        """The site's name server has told the address of a name."""
+        """A name server has told the address of a name; it is believed if site.yaml says that it is one."""
+        teller = self._state.site.by_address(event.server) if event.server else None
+        if event.server and (teller is None or "dns" not in teller.roles):
+            self._state.counters["names told by strangers"] += 1
+            return
         try:
             event = replace(event, address=str(ip_address(event.address)))
         except ValueError:
