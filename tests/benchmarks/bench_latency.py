@@ -14,7 +14,7 @@ from topologies import marks, schema
 from topologies.laboratory import Laboratory, Setting
 from topologies.waiting import until
 
-pytestmark = [pytest.mark.root, pytest.mark.mininet, pytest.mark.benchmark]
+pytestmark = [pytest.mark.root, pytest.mark.mininet, pytest.mark.benchmark, pytest.mark.timeout(600)]
 
 ROUNDS, REQUESTS = 7, 1500
 

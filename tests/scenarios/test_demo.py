@@ -8,7 +8,7 @@ import pytest
 
 from topologies import marks
 
-pytestmark = [pytest.mark.root, pytest.mark.mininet]
+pytestmark = [pytest.mark.root, pytest.mark.mininet, pytest.mark.timeout(240)]
 
 
 def demonstrate(root: Path, *words: str) -> subprocess.CompletedProcess[str]:

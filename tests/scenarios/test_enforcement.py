@@ -14,7 +14,7 @@ from tests.scenarios.guarded import HOSTS, Programs, graduated, guarded, program
 from topologies.demo.stage import Stage
 from topologies.waiting import until
 
-pytestmark = [pytest.mark.root, pytest.mark.mininet]
+pytestmark = [pytest.mark.root, pytest.mark.mininet, pytest.mark.timeout(240)]
 
 DECISIONS = 200
 IN_FORCE_WITHIN = 0.050  # seconds, p99

@@ -11,7 +11,7 @@ from tests.scenarios.guarded import graduated, guarded, programs, treatment
 from topologies.demo.stage import Stage
 from topologies.waiting import until
 
-pytestmark = [pytest.mark.root, pytest.mark.mininet]
+pytestmark = [pytest.mark.root, pytest.mark.mininet, pytest.mark.timeout(240)]
 
 REROUTED_WITHIN = 1.0  # seconds
 
