@@ -335,31 +335,50 @@ class VerdictTable:
         """May a conversation be opened, so that its first request can be read?
 
         With `reveal_intent` a handshake to a service that is known, or is just being learnt, may pass;
-        without, only one that some relationship already needs.
+        without, only one that some relationship already needs. Who opens it is not known yet: a denial
+        for one service of the client must not stop the others.
         """
         access = Access(
             self.client_service(client, None), self.server_service(server, endpoint, None), ANY, ANY, ANY
         )
         verdict = self.judge(client, server, access, now)
-        if verdict.allow or verdict.reason in (Reason.DENIED, Reason.QUARANTINED, Reason.NEW_DEVICE):
+        if verdict.allow or verdict.reason in (Reason.QUARANTINED, Reason.NEW_DEVICE):
             return verdict
-        if reveal_intent and (self._listening.get((server, endpoint)) or self._learns(access.server, server)):
+        denied = verdict.reason is Reason.DENIED
+        if (
+            reveal_intent
+            and not denied
+            and (self._listening.get((server, endpoint)) or self._learns(access.server, server))
+        ):
             return Verdict(True, Reason.KNOWN)
-        if self._may_ever(client, server, endpoint):
+        if self._may_ever(client, server, endpoint, now):
             return Verdict(True, Reason.KNOWN)
         return verdict
 
     def _learns(self, service: ServiceId, device: DeviceId) -> bool:
         return not device.startswith("@") and self.knows_everything(service, device)
 
-    def _may_ever(self, client: DeviceId, server: DeviceId, endpoint: Endpoint) -> bool:
+    def _may_ever(self, client: DeviceId, server: DeviceId, endpoint: Endpoint, now: float) -> bool:
         """Whether some service on one device may do something with one on the other."""
         theirs = {*self._living_on.get(server, ()), self.server_service(server, endpoint, None)}
+        place = self._devices.get(client)
+        if place is not None and place.young and any(self.knows_everything(t, server) for t in theirs):
+            return True  # by a service that is new
         return any(
-            self._partners[mine.service, their] or (mine.learning and self.knows_everything(their, server))
+            self._partners[mine.service, their]
+            or (
+                mine.learning
+                and self.knows_everything(their, server)
+                and not self._shut(mine.service, their, now)
+            )
             for mine in self._living_on.get(client, {}).values()
             for their in theirs
         )
+
+    def _shut(self, client: ServiceId, server: ServiceId, now: float) -> bool:
+        """Whether everything between two services is denied."""
+        whole = self.grant(Access(client, server, ANY, ANY, ANY), now)
+        return whole is not None and not whole.allow
 
     def as_a_whole(self, client: DeviceId, server: DeviceId, endpoint: Endpoint, now: float) -> bool:
         """Whether everything from one device to an endpoint of another is allowed, for good.
