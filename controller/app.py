@@ -16,13 +16,13 @@ from os_ken.base.app_manager import OSKenApp  # must come before os_ken.controll
 from os_ken.controller import ofp_event
 from os_ken.controller.handler import CONFIG_DISPATCHER, DEAD_DISPATCHER, MAIN_DISPATCHER, set_ev_cls
 
-from controller import openflow
-from controller.backlog import Store
 from controller.config import Config
 from controller.events import Answer, Command, Event, SendFlows, SendFrame
-from controller.firewall import Firewall
-from controller.keeper import ANSWER_WITHIN, Core, Inspector, Keeper
-from controller.session import Session
+from controller.firewall.firewall import Firewall
+from controller.keeper.backlog import Store
+from controller.keeper.keeper import ANSWER_WITHIN, Core, Inspector, Keeper
+from controller.switches import openflow
+from controller.switches.session import Session
 from controller.view import SiteView
 
 log = logging.getLogger(__name__)

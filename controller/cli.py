@@ -16,14 +16,14 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from rich.console import Console, RenderableType
 
-from controller import display
-from controller.client import Client, ClientError, find, segment
+from controller.commands import display
+from controller.commands.client import Client, ClientError, find, segment
 from controller.config import Config, ConfigError, parse
 from controller.web import token
 from controller.words import visible
 
 if TYPE_CHECKING:
-    from controller.run import Started
+    from controller.commands.run import Started
 
 STATE_VARIABLE = "GRAPHWALL_STATE"
 WAIT = 2.0  # s that approve, deny and undo wait for "in force"
@@ -184,7 +184,7 @@ def _block(arguments: Arguments) -> int:
 
 
 def _run(arguments: Arguments) -> NoReturn:
-    from controller import run  # noqa: PLC0415  # takes half a second; only this command pays for it
+    from controller.commands import run  # noqa: PLC0415  # takes half a second; only this command pays for it
 
     if arguments.config is None:
         raise CliError("say which site to protect: graphwall run --config site.yaml")
@@ -221,7 +221,7 @@ def _report(config: Config, folder: Path, started: "Started") -> None:
 
 
 def _attach(arguments: Arguments) -> int:
-    from controller import attach  # noqa: PLC0415  # it loads os-ken
+    from controller.commands import attach  # noqa: PLC0415  # it loads os-ken
 
     try:
         if arguments.detach:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Literal
 
-from controller.flows import Change, Flow
+from controller.flows.flow import Change, Flow
 from controller.model.relationship import Access, DeviceId, Endpoint, Reason, Relationship, ServiceId
 from controller.model.service import Device, Service
 from controller.verdicts import Delta

@@ -16,10 +16,10 @@ from os_ken.base.app_manager import AppManager
 from os_ken.lib import hub
 
 from controller.app import GraphwallApp
-from controller.backlog import Store
 from controller.config import Config, OpenFlow
-from controller.gate import Gate
-from controller.keeper import Core, Inspector
+from controller.keeper.backlog import Store
+from controller.keeper.keeper import Core, Inspector
+from controller.switches.gate import Gate
 
 log = logging.getLogger(__name__)
 

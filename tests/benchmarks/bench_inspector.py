@@ -9,14 +9,14 @@ from time import process_time
 
 import pytest
 
-from controller import link
 from controller.dpi.message import Operation
 from controller.events import UpdateTable
-from controller.judgement.inspection import Inspection
+from controller.inspector import link
+from controller.inspector.judgement.inspection import Inspection
 from controller.model.relationship import Access, Endpoint, ServiceId
 from controller.verdicts import SetGrant, VerdictTable
-from tests.unit.judgement.frames import ACK, PSH, SYN, coap, tcp, udp
-from tests.unit.judgement.site import BATTERY, DIRECTORY, WASHER, B, W, access, main, service
+from tests.unit.inspector.judgement.frames import ACK, PSH, SYN, coap, tcp, udp
+from tests.unit.inspector.judgement.site import BATTERY, DIRECTORY, WASHER, B, W, access, main, service
 
 pytestmark = pytest.mark.benchmark
 

@@ -6,8 +6,8 @@ Follows DESIGN section 3 rule by rule; nothing is shared with the compiler but t
 from dataclasses import dataclass
 from ipaddress import ip_address, ip_network
 
-from controller.compile import Pair
-from controller.flows import CONTROLLER_PORT, Packet
+from controller.flows.compile import Pair
+from controller.flows.flow import CONTROLLER_PORT, Packet
 from controller.model.relationship import Endpoint, Treatment
 from controller.model.service import Admission, Device, Place
 from tests.properties.policies import COPY, EDGES, INSPECTION, TRUNK, Site

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 
 from hypothesis import strategies as st
 
-from controller.compile import (
+from controller.flows.compile import (
     DISCOVERY,
     IPV4,
     IPV6,
@@ -16,7 +16,7 @@ from controller.compile import (
     Policy,
     SwitchPorts,
 )
-from controller.flows import Packet
+from controller.flows.flow import Packet
 from controller.model.relationship import DeviceId, Endpoint, Treatment
 from controller.model.service import Admission, Binding, Device, Place
 from controller.verdicts import GROUP

@@ -7,8 +7,6 @@ from collections import deque
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 
-from controller.backlog import Backlog, merged
-from controller.compile import TCP, UDP, Pair, compile_flows
 from controller.config import parse
 from controller.dpi.message import Message, Operation
 from controller.events import (
@@ -37,8 +35,10 @@ from controller.events import (
     Tick,
     UpdateTable,
 )
-from controller.firewall import Firewall
-from controller.flows import CONTROLLER_PORT, Flow, Packet, lookup
+from controller.firewall.firewall import Firewall
+from controller.flows.compile import TCP, UDP, Pair, compile_flows
+from controller.flows.flow import CONTROLLER_PORT, Flow, Packet, lookup
+from controller.keeper.backlog import Backlog, merged
 from controller.model.relationship import Access, DeviceId, Endpoint
 from controller.verdicts import SetGrant, VerdictTable
 from tests.properties.graph_meaning import Graph, Question

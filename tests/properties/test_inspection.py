@@ -11,11 +11,11 @@ from hypothesis import strategies as st
 
 from controller.dpi.message import Operation
 from controller.events import Observed
-from controller.judgement.inspection import Inspection
+from controller.inspector.judgement.inspection import Inspection
 from controller.model.relationship import ANY, Access, DeviceId, Endpoint, ServiceId
 from controller.verdicts import Delta, SetDevice, SetGrant, VerdictTable
-from tests.unit.judgement.frames import ACK, PSH, SYN, coap, coap_answer, tcp, udp
-from tests.unit.judgement.site import BATTERY, DIRECTORY, HOSTS, LOCK, WASHER, main, service
+from tests.unit.inspector.judgement.frames import ACK, PSH, SYN, coap, coap_answer, tcp, udp
+from tests.unit.inspector.judgement.site import BATTERY, DIRECTORY, HOSTS, LOCK, WASHER, main, service
 
 ADDRESSES = {device: addresses[0] for device, addresses in HOSTS.items()}
 DEVICES = (WASHER, BATTERY, LOCK)

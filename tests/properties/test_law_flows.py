@@ -10,9 +10,9 @@ from dataclasses import replace
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from controller.compile import Policy, compile_flows
-from controller.enforcement import Dirty, Enforcement
-from controller.flows import Change, Flow, lookup
+from controller.firewall.enforcement import Dirty, Enforcement
+from controller.flows.compile import Policy, compile_flows
+from controller.flows.flow import Change, Flow, lookup
 from controller.model.relationship import DeviceId
 from controller.model.service import Admission, Device, Place
 from tests.properties.flow_meaning import Meaning

@@ -21,7 +21,7 @@ from controller.model.relationship import (
     Status,
 )
 from controller.model.service import Admission, Binding, Device, Place, Service
-from controller.store import FILE, Store
+from controller.store.store import FILE, Store
 
 T = TypeVar("T")
 

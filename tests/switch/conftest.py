@@ -18,8 +18,8 @@ from os_ken.ofproto import ofproto_parser
 from os_ken.ofproto import ofproto_v1_3 as ofp
 from os_ken.ofproto.ofproto_protocol import ProtocolDesc
 
-from controller import openflow
-from controller.flows import CONTROLLER_PORT, Change, Flow, Packet
+from controller.flows.flow import CONTROLLER_PORT, Change, Flow, Packet
+from controller.switches import openflow
 
 RUN = Path("/var/run/openvswitch")
 OWNER = "graphwall-test"  # external_ids key of our bridges: the process that made them

@@ -9,11 +9,13 @@ from pathlib import Path
 
 import pytest
 
-from controller import attach, launch, openflow
+from controller import launch
+from controller.commands import attach
 from controller.config import Config, OpenFlow
 from controller.events import SwitchUp
-from controller.fabric import COPY_SUFFIX, INSPECTION_SUFFIX
-from controller.flows import COOKIE_MARK, Flow, Goto, Match, Table
+from controller.firewall.fabric import COPY_SUFFIX, INSPECTION_SUFFIX
+from controller.flows.flow import COOKIE_MARK, Flow, Goto, Match, Table
+from controller.switches import openflow
 from tests.switch.conftest import Channel, command
 from tests.unit.fake_firewall import FakeFirewall
 from tests.unit.fake_switch import wait_for

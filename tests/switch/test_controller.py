@@ -11,7 +11,8 @@ from typing import Any
 
 import pytest
 
-from controller import attach, launch
+from controller import launch
+from controller.commands import attach
 from controller.config import Config, OpenFlow
 from controller.events import (
     Answer,
@@ -29,7 +30,7 @@ from controller.events import (
     SwitchUp,
     Undo,
 )
-from controller.flows import (
+from controller.flows.flow import (
     CONTROLLER_PORT,
     PACKET_IN_RATE,
     Change,

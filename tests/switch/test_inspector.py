@@ -20,14 +20,14 @@ from pathlib import Path
 
 import pytest
 
-from controller import link
 from controller.dpi.message import Operation
 from controller.events import Applied, InspectorUp, Observed, UpdateTable
+from controller.inspector import link
 from controller.model.relationship import Endpoint
 from controller.verdicts import Delta, SetGrant
 from tests.switch.conftest import command
-from tests.unit.judgement.frames import coap, coap_answer, udp
-from tests.unit.judgement.site import BATTERY, DIRECTORY, WASHER, B, W, access, main, service
+from tests.unit.inspector.judgement.frames import coap, coap_answer, udp
+from tests.unit.inspector.judgement.site import BATTERY, DIRECTORY, WASHER, B, W, access, main, service
 
 pytestmark = pytest.mark.root
 
@@ -145,7 +145,14 @@ class Process:
 
     def __init__(self, folder: Path, *wrapper: str) -> None:
         self.path = folder / "inspector.sock"
-        arguments = [*wrapper, sys.executable, "-m", "controller.inspector", "--socket", str(self.path)]
+        arguments = [
+            *wrapper,
+            sys.executable,
+            "-m",
+            "controller.inspector.process",
+            "--socket",
+            str(self.path),
+        ]
         self.log = (folder / "inspector.log").open("ab")
         self.popen = subprocess.Popen(arguments, stdout=self.log, stderr=self.log)
 
@@ -463,7 +470,7 @@ NET_RAW_ONLY = (
 def test_it_needs_the_right_to_raw_sockets_and_nothing_else(hosts: Hosts) -> None:
     if shutil.which("setpriv") is None:
         pytest.skip("needs the command setpriv (util-linux)")
-    probe = [*NET_RAW_ONLY, sys.executable, "-c", "import controller.inspector"]
+    probe = [*NET_RAW_ONLY, sys.executable, "-c", "import controller.inspector.process"]
     if subprocess.run(probe, check=False, capture_output=True).returncode:
         pytest.skip("this checkout cannot be read by the user nobody")
     folder = Path(tempfile.mkdtemp(prefix="graphwall-test-"))

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
-from controller.compile import Pair, Policy, SwitchPorts, compile_flows
-from controller.flows import (
+from controller.flows.compile import Pair, Policy, SwitchPorts, compile_flows
+from controller.flows.flow import (
     CONTROLLER_PORT,
     COOKIE_MARK,
     Action,

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from controller.flows import Flow, difference
+from controller.flows.flow import Flow, difference
 from tests.switch.conftest import Channel
 from tests.unit.flow_strategies import flows
 

@@ -11,9 +11,9 @@ from typing import Any
 
 from os_ken.ofproto import ofproto_v1_3 as ofp
 
-from controller import openflow
-from controller.flows import Flow
-from controller.gate import TlsWire, Wire
+from controller.flows.flow import Flow
+from controller.switches import openflow
+from controller.switches.gate import TlsWire, Wire
 
 
 def wait_for(condition: Callable[[], Any], seconds: float = 5.0) -> Any:

@@ -5,7 +5,7 @@ from typing import TypeVar
 
 from hypothesis import strategies as st
 
-from controller.flows import (
+from controller.flows.flow import (
     CONTROLLER_PORT,
     COOKIE_MARK,
     IN_PORT,

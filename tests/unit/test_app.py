@@ -20,7 +20,7 @@ from os_ken.base.app_manager import AppManager
 from os_ken.lib import hub
 from os_ken.ofproto import ofproto_v1_3 as ofp
 
-from controller import gate, launch, openflow, session
+from controller import launch
 from controller.app import GraphwallApp
 from controller.config import Config, OpenFlow
 from controller.events import (
@@ -39,7 +39,7 @@ from controller.events import (
     SwitchUp,
     Undo,
 )
-from controller.flows import (
+from controller.flows.flow import (
     COOKIE_MARK,
     Change,
     Flow,
@@ -49,6 +49,7 @@ from controller.flows import (
     Table,
     cookie_of,
 )
+from controller.switches import gate, openflow, session
 from tests.unit.fake_firewall import FakeFirewall, FakeStore
 from tests.unit.fake_switch import FakeSwitch, message, stats_bytes, wait_for
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from controller import cli
-from controller.client import ADDRESS_FILE
+from controller.commands.client import ADDRESS_FILE
 from controller.config import Config
 from controller.events import Answer, Block, Decide, Duration, Learn, Move, Rename, Scope, Undo
 from controller.model.relationship import DeviceId, ServiceId

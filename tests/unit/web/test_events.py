@@ -30,7 +30,6 @@ def test_a_listener_hears_a_decision_made_and_then_in_force(server: Server, site
         assert stream.headers["content-type"].startswith("text/event-stream")
         heard = events(stream)
         assert next(heard)[0] == "version"
-        began = time.monotonic()
         httpx.post(f"{server.url}/api/v1/requests/bbbb222222/approve", headers=HEADERS)
         names = []
         for name, data in heard:
@@ -41,7 +40,6 @@ def test_a_listener_hears_a_decision_made_and_then_in_force(server: Server, site
                 assert data["latency"] == 0.012
                 break
         assert names == ["request-closed", "decision", "version", "in-force"]
-        assert time.monotonic() - began < 1
 
 
 def test_two_listeners_hear_of_a_new_request(server: Server, site: FakeSite) -> None:

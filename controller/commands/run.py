@@ -1,0 +1,180 @@
+"""`graphwall run`: wires configuration, store, firewall, inspector, switches and API together, and back.
+
+The only place that knows all parts. Decides nothing.
+"""
+
+import logging
+import os
+import socket
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from types import FrameType
+from typing import NoReturn
+
+from controller import launch
+from controller.commands.client import ADDRESS_FILE
+from controller.config import Config
+from controller.events import Record
+from controller.firewall.firewall import Firewall
+from controller.inspector.link import Settings
+from controller.inspector.supervisor import SOCKET, Supervisor, SupervisorError
+from controller.store.store import FILE, Store, StoreError
+from controller.web import token
+from controller.web.api import create_app
+from controller.web.server import ServeError, Server, serve
+
+log = logging.getLogger(__name__)
+
+_OWN = "network-secret"  # in the state folder; signs what Graphwall itself sends into the network
+INSPECTOR_WITHIN = 5.0  # s
+STOP_WITHIN = 1.8  # s; then the process ends whatever hangs
+
+
+class RunError(Exception):
+    """The controller cannot run. The message says what, where and what to do."""
+
+
+EXPECTED = (RunError, StoreError, SupervisorError, launch.LaunchError, ServeError)
+
+
+@dataclass(frozen=True, slots=True)
+class Started:
+    """What runs, for the report."""
+
+    switches: str
+    api: str
+    inspector: int | None
+    saved: Record
+
+
+def own_folder(folder: Path) -> None:
+    """Make the state folder Graphwall's alone; raises RunError where others could change it."""
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        found = folder.stat()
+        empty = not any(folder.iterdir())
+        if found.st_mode & 0o077 and found.st_uid == os.geteuid() and (empty or (folder / FILE).exists()):
+            folder.chmod(0o700)
+        elif found.st_mode & 0o022:
+            raise RunError(
+                f"others may write to the folder {folder}; choose one of Graphwall's own with 'state:' in "
+                "site.yaml or --state"
+            )
+    except OSError as error:
+        raise RunError(
+            f"the state folder {folder} cannot be used: {error.strerror}; run as root, or choose "
+            "another with 'state:' in site.yaml or --state"
+        ) from error
+
+
+def _need_rights(folder: Path) -> None:
+    """Refuse early what the inspector would find out only later."""
+    with socket.socket(socket.AF_UNIX) as living, suppress(OSError):
+        living.connect(str(folder / SOCKET))
+        return  # one runs already
+    try:
+        socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0).close()
+    except PermissionError:
+        raise RunError(
+            "the inspector needs the right to read frames (CAP_NET_RAW); run as root: sudo graphwall run …"
+        ) from None
+
+
+class Ending:
+    """What the first signal asks for, and the second enforces."""
+
+    def __init__(self) -> None:
+        self.asked = threading.Event()
+        self.supervisor: Supervisor | None = None
+
+    def handle(self, number: int, _: FrameType | None) -> None:
+        if self.asked.is_set():
+            self.at_once(128 + number)
+        self.asked.set()
+
+    def at_once(self, code: int) -> None:
+        if self.supervisor is not None:
+            self.supervisor.kill()
+        os._exit(code)
+
+    def in_time(self) -> threading.Timer:
+        """Ends the process when the orderly end takes too long."""
+
+        def too_long() -> None:
+            hanging = ", ".join(thread.name for thread in threading.enumerate() if not thread.daemon)
+            log.error("the controller did not end within %g s (%s); it is ended now", STOP_WITHIN, hanging)
+            self.at_once(1)
+
+        timer = threading.Timer(STOP_WITHIN, too_long)
+        timer.daemon = True
+        timer.start()
+        return timer
+
+
+@contextmanager
+def _address(folder: Path, server: Server) -> Iterator[None]:
+    """Tell the commands where the API is, as long as it is there."""
+    file = folder / ADDRESS_FILE
+    partial = file.with_name(f"{file.name}.partial")
+    partial.write_text(f"{server.url}\n")
+    partial.replace(file)
+    try:
+        yield
+    finally:
+        file.unlink(missing_ok=True)
+
+
+@contextmanager
+def running(config: Config, folder: Path, ending: Ending) -> Iterator[Started]:
+    """Everything runs inside, and nothing is left behind.
+
+    Raises one of EXPECTED when it cannot.
+    """
+    own_folder(folder)
+    with ExitStack() as stack:
+        store = Store(folder / FILE)
+        stack.callback(store.close)
+        saved = store.load()
+        secret = bytes.fromhex(token.secret(folder / _OWN))
+        shown = token.secret(folder / token.FILE)
+        supervisor = Supervisor(folder, Settings(reveal_intent=config.reveal_intent))
+        _need_rights(folder)
+        firewall = Firewall(config, saved, secret)
+        stack.callback(supervisor.stop)
+        switches = launch.start(config, firewall, store, supervisor)
+        stack.callback(switches.stop)
+        server = serve(create_app(switches.app, store, shown), config.api.listen, config.api.port)
+        stack.callback(server.stop)
+        stack.enter_context(_address(folder, server))
+        ending.supervisor = supervisor
+        supervisor.start(switches.app.post)
+        if not ending.asked.is_set() and not supervisor.wait(INSPECTOR_WITHIN):
+            log.error("the inspector does not run yet: %s", supervisor.last_words() or "it is started again")
+        if not server.local:
+            log.warning("the API at %s can be reached by others, and is not encrypted", server.url)
+        yield Started(f"{switches.address} port {switches.port}", server.url, supervisor.process, saved)
+        timer = ending.in_time()
+    timer.cancel()
+
+
+def set_up_log(level: str) -> None:
+    """Lines with time on standard error; libraries only when something is wrong with them."""
+    logging.basicConfig(
+        format="%(asctime)s %(levelname)-7s %(message)s", level=level.upper(), stream=sys.stderr, force=True
+    )
+    if level != "debug":
+        for library in ("os_ken", "OFPHandler", "ofp_event", "uvicorn", "asyncio", "networkx"):
+            logging.getLogger(library).setLevel(logging.WARNING)
+    logging.raiseExceptions = False  # whoever read the log may be gone; the firewall is not
+
+
+def leave(code: int) -> NoReturn:
+    """End this process now that everything is closed: no thread of a library holds it up."""
+    logging.shutdown()
+    with suppress(OSError):
+        sys.stdout.flush()
+    os._exit(code)

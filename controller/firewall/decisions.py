@@ -1,0 +1,366 @@
+"""What the site manager decides: approve, deny, undo, learn again, rename, move, block.
+
+Each command changes the State and says what must be stored and answered. An approval is stored
+before it is enforced, a denial enforced before it is stored: a crash in between blocks.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
+from typing import assert_never
+
+from controller.events import (
+    Answer,
+    Block,
+    Command,
+    Decide,
+    Decision,
+    Duration,
+    Learn,
+    Move,
+    Rename,
+    Scope,
+    Undo,
+)
+from controller.firewall.learning import Learner
+from controller.firewall.requests import Request, find, relationship_id, title
+from controller.firewall.state import State
+from controller.model.graph import covers
+from controller.model.relationship import (
+    ANY,
+    Access,
+    DeviceId,
+    Happening,
+    Relationship,
+    ServiceId,
+    Status,
+    after,
+)
+from controller.model.service import Admission, Device, Place, Service
+from controller.words import sentence, visible
+
+HOUR = 3600.0
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of a command. `restricts`: it must be in the switch before it is stored."""
+
+    answer: Answer
+    restricts: bool = False
+    decision: Decision | None = None
+    before: "Before | None" = None
+
+
+@dataclass(frozen=True, slots=True)
+class Before:
+    """What a command has changed, as it was: to be put back when the store refuses it."""
+
+    relationships: tuple[tuple[Access, Relationship | None], ...] = ()
+    devices: tuple[Device, ...] = ()
+    services: tuple[Service, ...] = ()
+    decision: Decision | None = None
+    made: int | None = None
+
+
+@dataclass(slots=True)
+class Decisions:
+    """Carries out commands on the state."""
+
+    state: State
+    learner: Learner
+    _next: int = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._next = max(self.state.decisions, default=0) + 1
+
+    def carry_out(self, command: Command, now: float) -> Outcome:
+        match command:
+            case Decide():
+                return self._decide(command, now)
+            case Undo():
+                return self._undo(command, now)
+            case Learn():
+                return self._learn(command, now)
+            case Rename():
+                return self._rename(command, now)
+            case Move():
+                return self._move(command, now)
+            case Block():
+                return self._block(command, now)
+            case _:
+                assert_never(command)
+
+    # Approve and deny
+
+    def _decide(self, command: Decide, now: float) -> Outcome:
+        try:
+            request = find(self.state.site, command.request) or self._decided_before(command.request)
+        except ValueError as error:
+            return _refuse(command.token, "ambiguous", str(error), "give more of the id")
+        if request is None:
+            return _refuse(
+                command.token,
+                "not found",
+                f"there is no request {visible(command.request)}",
+                "list the open ones with 'graphwall requests'",
+            )
+        until = {Duration.HOUR: now + HOUR, Duration.TONIGHT: command.tonight}.get(command.duration)
+        if command.duration is Duration.TONIGHT and until is None:
+            return _refuse(
+                command.token, "no end given", "'tonight' needs the time when the day ends", "send it"
+            )
+        made = Decision(
+            id=self._next,
+            request=request.id,
+            sentence=title(request, self.state.site),
+            approve=command.approve,
+            scope=command.scope,
+            duration=command.duration,
+            by=command.by,
+            at=now,
+            until=until,
+        )
+        if request.device is not None:
+            if command.duration is not Duration.ALWAYS:
+                return _refuse(
+                    command.token,
+                    "not possible",
+                    "whether a device may join is not decided for a while only",
+                    "answer without a duration; it can be undone or blocked at any time",
+                )
+            return self._admit(request.device, made, command, now)
+        chosen = [
+            r for r in request.relationships if not command.only or relationship_id(r.access) in command.only
+        ]
+        if not chosen:
+            return _refuse(
+                command.token, "not found", "none of these is part of the request", "choose from its list"
+            )
+        return self._apply(made, chosen, command, now)
+
+    def _decided_before(self, wanted: str) -> Request | None:
+        """A relationship that was decided or learnt already can be decided again, by its id."""
+        fitting = [r for r in self.state.site.graph if relationship_id(r.access) == wanted]
+        return Request(wanted, relationships=tuple(fitting)) if fitting else None
+
+    def _apply(self, made: Decision, chosen: list[Relationship], command: Decide, now: float) -> Outcome:
+        graph = self.state.site.graph
+        happening = Happening.APPROVE if made.approve else Happening.DENY
+        wanted: dict[Access, Relationship] = {}
+        for relationship in chosen:
+            access = _scoped(relationship.access, made.scope)
+            wanted[access] = replace(graph.get(access) or relationship, access=access)
+            if made.scope is not Scope.OPERATION:
+                for narrow in graph.between(access.client, access.server):
+                    if narrow.access != access and covers(access, narrow.access):
+                        wanted[narrow.access] = narrow
+        before = tuple(graph.get(access) for access in wanted)
+        made = replace(made, accesses=tuple(wanted), before=before)
+        self._next += 1
+        self.state.decisions[made.id] = made
+        for access, relationship in wanted.items():
+            old = graph.get(access)
+            status = after(old.status if old else None, happening)
+            if not made.approve and made.duration is Duration.ONCE:
+                status = after(status, Happening.EXPIRE)  # it is asked about when it is tried again
+            self.state.put(
+                replace(
+                    relationship,
+                    status=status,
+                    decision=made.id,
+                    until=made.until,
+                    once=made.approve and made.duration is Duration.ONCE,
+                )
+            )
+        word = "allowed" if made.approve else "denied"
+        self.state.note("decision", f"{made.sentence}: {word} ({made.scope}, {made.duration})", now,
+                        by=made.by, subject=str(made.id))  # fmt: skip
+        changed = Before(relationships=tuple(zip(wanted, before, strict=True)), made=made.id)
+        return Outcome(Answer(command.token, made.id), not made.approve, made, changed)
+
+    def _admit(self, device: Device, made: Decision, command: Decide, now: float) -> Outcome:
+        self._next += 1
+        made = replace(made, device=device.id)
+        self.state.decisions[made.id] = made
+        admission = Admission.ADMITTED if made.approve else Admission.BLOCKED
+        self.state.put_device(replace(device, admission=admission, young=made.approve))
+        word = "may join" if made.approve else "may not join"
+        self.state.note("decision", f"{visible(device.name)} {word}", now, by=made.by, subject=device.id)
+        return Outcome(
+            Answer(command.token, made.id), not made.approve, made, Before(devices=(device,), made=made.id)
+        )
+
+    # Undo
+
+    def _undo(self, command: Undo, now: float) -> Outcome:
+        made = self.state.decisions.get(command.decision)
+        if made is None:
+            return _refuse(
+                command.token, "not found", f"there is no decision {command.decision}", "see 'graphwall log'"
+            )
+        if made.undone_at is not None:
+            return _refuse(command.token, "already so", "this decision was undone before", "nothing to do")
+        undone = replace(made, undone_at=now, undone_by=command.by)
+        self.state.decisions[made.id] = undone
+        changed: list[tuple[Access, Relationship | None]] = []
+        loosens = False
+        for access in made.accesses:
+            current = self.state.site.graph.get(access)
+            if current is None or current.decision != made.id:
+                continue  # decided again since
+            changed.append((access, current))
+            before = self._before(access, made)
+            if before is None:
+                self.state.remove(access)
+            else:
+                loosens |= before.status.allows
+                self.state.put(replace(before, endpoint=current.endpoint, last_seen=current.last_seen,
+                                       allowed=current.allowed, refused=current.refused))  # fmt: skip
+        devices: tuple[Device, ...] = ()
+        if made.device is not None:
+            device = self.state.site.devices[made.device]
+            if device.admission is (Admission.ADMITTED if made.approve else Admission.BLOCKED):
+                devices = (device,)
+                self.state.put_device(replace(device, admission=Admission.NEW, young=False))
+        self.state.note("undo", f"undone: {made.sentence}", now, by=command.by, subject=str(made.id))
+        before_undo = Before(tuple(changed), devices, decision=made)
+        return Outcome(Answer(command.token, made.id), made.approve and not loosens, undone, before_undo)
+
+    def _before(self, access: Access, made: Decision) -> Relationship | None:
+        """How a relationship was before a decision, and before those under it that are undone, too."""
+        before = dict(zip(made.accesses, made.before, strict=True)).get(access)
+        while before is not None and before.decision is not None:
+            earlier = self.state.decisions.get(before.decision)
+            if earlier is None or earlier.undone_at is None:
+                break
+            before = dict(zip(earlier.accesses, earlier.before, strict=True)).get(access)
+        return before
+
+    # The rest
+
+    def _learn(self, command: Learn, now: float) -> Outcome:
+        service = self.state.site.services.get(command.service)
+        if service is None:
+            return _unknown(command.token, "service", command.service)
+        if not command.start:
+            if not service.learning:
+                return _refuse(command.token, "already so", f"{visible(service.name)} is not learning", "")
+            device = self.state.site.devices[service.device]
+            self.learner.graduate(service, now, "ended by the site manager", command.by)
+            return Outcome(Answer(command.token), True, before=Before(services=(service,), devices=(device,)))
+        self.state.put_service(replace(service, learning=True, learning_since=now, last_new=now))
+        self.state.note(
+            "learning", f"{visible(service.name)} learns again", now, by=command.by, subject=service.id
+        )
+        return Outcome(Answer(command.token), before=Before(services=(service,)))
+
+    def _rename(self, command: Rename, now: float) -> Outcome:
+        name = visible(command.name.strip())
+        if not name:
+            return _refuse(command.token, "empty name", "a name has at least one character", "give one")
+        device = self.state.site.devices.get(DeviceId(command.id))
+        service = self.state.site.services.get(ServiceId(command.id))
+        if device is not None:
+            self.state.put_device(replace(device, name=name, named_by_manager=True))
+            before = Before(devices=(device,))
+        elif service is not None:
+            self.state.put_service(replace(service, name=name, named_by_manager=True))
+            before = Before(services=(service,))
+        else:
+            return _unknown(command.token, "device or service", command.id)
+        self.state.note(
+            "rename", f"{visible(command.id)} is now called {name}", now, by=command.by, subject=command.id
+        )
+        return Outcome(Answer(command.token), before=before)
+
+    def _move(self, command: Move, now: float) -> Outcome:
+        service = self.state.site.services.get(command.service)
+        if service is None:
+            return _unknown(command.token, "service", command.service)
+        device = self.state.site.devices.get(command.device)
+        if device is None or device.admission is not Admission.ADMITTED or device.place is not Place.SITE:
+            return _unknown(command.token, "admitted device", command.device)
+        if service.device == device.id:
+            return _refuse(
+                command.token, "already so", f"{visible(service.name)} lives there", "nothing to do"
+            )
+        before = [service]
+        removed: list[tuple[Access, Relationship | None]] = []
+        for name in self.state.site.services_on(device.id):  # one that was taken for a stranger there
+            other = self.state.site.services[name]
+            if other.own_name == service.own_name:
+                for relationship in list(self.state.site.graph.of(name)):
+                    if relationship.status is Status.PENDING:
+                        removed.append((relationship.access, relationship))
+                        self.state.remove(relationship.access)
+                before.append(other)
+                self.state.put_service(replace(other, own_name=f"{other.own_name}~before"))
+        self.state.put_service(replace(service, device=device.id, endpoints=frozenset()))
+        text = f"{visible(service.name)} has moved to {visible(device.name)} and keeps its model"
+        self.state.note("move", text, now, by=command.by, subject=service.id)
+        changed = Before(tuple(removed), services=tuple(before))
+        return Outcome(Answer(command.token), before=changed)
+
+    def _block(self, command: Block, now: float) -> Outcome:
+        device = self.state.site.devices.get(command.device)
+        if device is None or device.mac is None:
+            return _unknown(command.token, "device", command.device)
+        admission = Admission.BLOCKED if command.blocked else Admission.ADMITTED
+        if device.admission is admission:
+            return _refuse(command.token, "already so", f"{visible(device.name)} is {admission.value}", "")
+        self.state.put_device(replace(device, admission=admission))
+        word = "blocked" if command.blocked else "admitted again"
+        self.state.note("block", f"{visible(device.name)} is {word}", now, by=command.by, subject=device.id)
+        return Outcome(Answer(command.token), command.blocked, before=Before(devices=(device,)))
+
+    def take_back(self, before: Before) -> None:
+        """The store has refused: everything as it was."""
+        for access, relationship in before.relationships:
+            if relationship is None:
+                self.state.remove(access)
+            else:
+                self.state.put(relationship)
+        for device in before.devices:
+            self.state.put_device(device)
+        for service in before.services:
+            self.state.put_service(service)
+        if before.decision is not None:
+            self.state.decisions[before.decision.id] = before.decision
+        if before.made is not None:
+            self.state.decisions.pop(before.made, None)
+
+    def tick(self, now: float) -> None:
+        """End the decisions whose time is over."""
+        for relationship in self._over(now):
+            access = relationship.access
+            self.state.put(
+                replace(relationship, status=after(relationship.status, Happening.EXPIRE), once=False)
+            )
+            site = self.state.site
+            text = sentence(access, site.device_of(access.client), site.device_of(access.server))
+            self.state.note("expired", f"{text}: the time of the decision is over", now,
+                            subject=relationship_id(access))  # fmt: skip
+
+    def _over(self, now: float) -> Iterable[Relationship]:
+        for access in list(self.state.site.timed):
+            relationship = self.state.site.graph.get(access)
+            if relationship is not None and relationship.until is not None and now >= relationship.until:
+                yield relationship
+
+
+def _scoped(access: Access, scope: Scope) -> Access:
+    match scope:
+        case Scope.OPERATION:
+            return access
+        case Scope.SERVICE:
+            return replace(access, operation=ANY, resource=ANY)
+        case Scope.PAIR:
+            return replace(access, protocol=ANY, operation=ANY, resource=ANY)
+
+
+def _refuse(token: int, code: str, message: str, remedy: str) -> Outcome:
+    return Outcome(Answer(token, code=code, message=message, remedy=remedy))
+
+
+def _unknown(token: int, what: str, name: str) -> Outcome:
+    return _refuse(token, "not found", f"there is no {what} {visible(name)}", "see 'graphwall services'")

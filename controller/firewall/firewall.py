@@ -1,0 +1,493 @@
+"""The firewall: events in, effects out. This is the whole behaviour of Graphwall, without any I/O.
+
+`handle` decides; the shell (app.py) carries the effects out, strictly in order, and feeds back what
+came of them. Time is a parameter. Knows nothing of sockets, threads, files or clocks.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import assert_never
+
+from controller.config import Config
+from controller.events import (
+    Answer,
+    Applied,
+    Block,
+    ConnectionSettled,
+    Decide,
+    Done,
+    Effect,
+    Event,
+    FlowCounters,
+    FlowGone,
+    InspectorCounters,
+    InspectorDown,
+    InspectorUp,
+    Learn,
+    LeaseSeen,
+    Move,
+    NameSeen,
+    NotStored,
+    Observed,
+    PacketIn,
+    Persist,
+    PortChanged,
+    Record,
+    RefusalWanted,
+    Refused,
+    Rename,
+    Report,
+    SendFlows,
+    ServeSwitches,
+    ServiceAnnounced,
+    SwitchDown,
+    SwitchUp,
+    Tick,
+    Undo,
+    UpdateTable,
+)
+from controller.firewall.decisions import Before, Decisions, Outcome
+from controller.firewall.enforcement import Dirty, Enforcement
+from controller.firewall.fabric import Fabric
+from controller.firewall.hosts import Hosts
+from controller.firewall.learning import Learner
+from controller.firewall.state import State, switch_of
+from controller.firewall.views import build_view
+from controller.flows.compile import Pair, Policy, compile_connection, compile_refusal, family
+from controller.flows.flow import Flow, Table
+from controller.model.relationship import DeviceId
+from controller.model.service import Device
+from controller.view import SiteView
+
+_VISIBLE = (SwitchUp, SwitchDown, PortChanged, InspectorUp, InspectorDown)  # changes beside the model's
+SAVE_EVERY = 0.5  # seconds between two saves of what was learnt
+LINKS_WITHIN = 2.0  # seconds that a reconnecting switch may wait for its links to be found again
+
+
+@dataclass(slots=True)
+class Enforced:
+    """What a decision has to wait for before it is in force, and when it was."""
+
+    version: int
+    tickets: Mapping[int, int]
+    since: float
+    at: float | None = None
+
+
+class Firewall:
+    """The state of the site and its rules.
+
+    `saved` is what the store holds; `secret` signs LLDP and must be the same after a restart.
+    """
+
+    def __init__(self, config: Config, saved: Record | None, secret: bytes) -> None:
+        self._config = config
+        self._state = State(config, saved)
+        self._fabric = Fabric(secret, {s.dpid: s.trunks for s in config.switches if s.trunks is not None})
+        self._enforcement = Enforcement()
+        self._learner = Learner(self._state)
+        self._hosts = Hosts(self._state, self._fabric)
+        self._decisions = Decisions(self._state, self._learner)
+        self._policies: dict[int, Policy] = {}
+        self._waiting: dict[int, tuple[SwitchUp, float]] = {}
+        self._missed: dict[int, set[Pair]] = {}  # what has changed for a switch while it was away
+        self._enforced: dict[int, Enforced] = {}
+        self._unsettled: set[int] = set()  # the decisions that are not in force yet
+        self._unstored: tuple[int, Before, Persist, int] | None = None
+        self._flow_counters: dict[int, Mapping[int, tuple[int, int]]] = {}
+        self._inspector = False
+        self._inspected = False  # there has been an inspector
+        self._applied = 0
+        self._changed_at: dict[Pair, int] = {}  # versions of the table that are not applied yet
+        self._whole_at = 0
+        self._interfaces: tuple[tuple[int, str, str], ...] = ()
+        self._save_at = 0.0
+        self._configured = False
+
+    @property
+    def config(self) -> Config:
+        return self._config
+
+    def handle(self, event: Event, now: float) -> Sequence[Effect]:
+        """What has to be done after an event at `now` (seconds since the epoch)."""
+        if not self._configured:
+            self._configured = True
+            self._hosts.configure(now)
+        match event:
+            case Decide() | Undo() | Learn() | Rename() | Move() | Block():
+                lines = self._state.unsaved_lines
+                return self._command(self._decisions.carry_out(event, now), lines, now)
+            case NotStored():
+                return self._not_stored(event, now)
+        if isinstance(event, _VISIBLE):
+            self._state.revision += 1
+        effects: list[Effect] = list(self._happened(event, now))
+        effects += self._enforce()
+        self._settle(now)
+        used_up = isinstance(event, Observed) and event.consumed  # it must not come back with a restart
+        due = now >= self._save_at or now < self._save_at - 10 * SAVE_EVERY
+        if self._state.has_unsaved and (due or used_up):
+            self._save_at = now + SAVE_EVERY
+            effects.append(Persist(self._state.unsaved()))
+        return effects
+
+    def stop(self, now: float) -> Sequence[Effect]:  # noqa: ARG002  # as handle and view are told the time
+        """The last effects: save what is not saved yet. The switches keep their flows."""
+        return [Persist(self._state.unsaved())] if self._state.has_unsaved else []
+
+    def view(self, now: float) -> SiteView:
+        """The site as it is, for other threads to read."""
+        return build_view(
+            self._state,
+            self._fabric,
+            self._enforcement,
+            self._learner,
+            {name: (done.at is not None, None if done.at is None else done.at - done.since)
+             for name, done in self._enforced.items()},
+            self._flow_counters,
+            self._inspector,
+            now,
+        )  # fmt: skip
+
+    # Events
+
+    def _happened(self, event: Event, now: float) -> Sequence[Effect]:
+        state = self._state
+        match event:
+            case Tick():
+                return self._tick(now)
+            case SwitchUp():
+                return self._switch_up(event, now)
+            case SwitchDown():
+                self._fabric.switch_down(event.switch)
+                self._enforcement.disconnect(event.switch)
+                self._policies.pop(event.switch, None)
+                self._waiting.pop(event.switch, None)
+                self._missed.setdefault(event.switch, set())
+                return [Report("warning", f"switch {event.switch} is gone; it goes on by the flows it has")]
+            case PortChanged():
+                if self._fabric.port_changed(event.switch, event.port, event.gone, now):
+                    self._layout_changed()
+            case PacketIn():
+                return self._packet_in(event, now)
+            case Done():
+                self._enforcement.confirm(event.switch, event.ticket)
+            case Refused():
+                return self._refused(event, now)
+            case FlowGone():
+                self._enforcement.ended(event.switch, event.flow)
+            case FlowCounters():
+                self._flow_counters[event.switch] = event.counters
+            case Observed():
+                self._learner.observed(event, now)
+            case ConnectionSettled():
+                return self._settled(event)
+            case RefusalWanted():
+                return self._refusal(event)
+            case NameSeen():
+                self._learner.named(event, now)
+            case LeaseSeen():
+                self._hosts.lease(event, now)
+            case ServiceAnnounced():
+                self._learner.announced(event, now)
+            case InspectorUp():
+                self._inspector = self._inspected = True
+                self._applied, self._whole_at = 0, state.version
+                self._changed_at.clear()
+                state.deltas.clear()
+                self._interfaces = self._fabric.interfaces()
+                return [
+                    ServeSwitches(self._interfaces),
+                    UpdateTable(state.version, tuple(state.table.deltas()), whole=True),
+                ]
+            case Applied():
+                self._applied = max(self._applied, event.version)
+                self._changed_at = {p: v for p, v in self._changed_at.items() if v > self._applied}
+            case InspectorDown():
+                self._inspector, self._applied = False, 0
+                return [
+                    Report(
+                        "warning", "the inspector is gone; what must be judged is dropped until it is back"
+                    )
+                ]
+            case InspectorCounters():
+                for name, count in event.counters.items():
+                    state.counters[f"inspector {name}"] = count
+            case Decide() | Undo() | Learn() | Rename() | Move() | Block() | NotStored():
+                raise AssertionError("commands are handled before")
+            case _:
+                assert_never(event)
+        return []
+
+    def _tick(self, now: float) -> Sequence[Effect]:
+        self._learner.tick(now)
+        self._decisions.tick(now)
+        changed, frames = self._fabric.tick(now)
+        effects: list[Effect] = list(frames)
+        if changed:
+            self._layout_changed()
+        for switch, (event, until) in list(self._waiting.items()):
+            if now >= until or not self._unknown_trunks(event):
+                del self._waiting[switch]
+                effects.append(self._connect(event, now))
+        return effects
+
+    # Switches
+
+    def _switch_up(self, event: SwitchUp, now: float) -> Sequence[Effect]:
+        self._fabric.switch_up(event.switch, event.ports, now)
+        self._hosts.configure(now)
+        self._layout_changed()
+        effects: list[Effect] = []
+        if self._unknown_trunks(event):
+            # It goes on by its old flows while LLDP finds out again what its trunks lead to.
+            self._waiting[event.switch] = (event, now + LINKS_WITHIN)
+            self._missed.setdefault(event.switch, set())
+            self._enforcement.expect(event.switch)
+        else:
+            effects.append(self._connect(event, now))
+        _, frames = self._fabric.tick(now)
+        return [*effects, *frames]
+
+    def _unknown_trunks(self, event: SwitchUp) -> bool:
+        ports = self._fabric.layout(event.switch)
+        used = {
+            flow.match.in_port
+            for flow in event.flows
+            if flow.table is Table.ADMISSION and flow.match.eth_src is None and flow.actions
+        }
+        return bool(used - {None, ports.inspection, ports.copy} - ports.trunks)
+
+    def _connect(self, event: SwitchUp, now: float) -> SendFlows:
+        policy = self._policy(event.switch)
+        missed = self._missed.pop(event.switch, set())
+
+        def lasting(pair: Pair) -> bool:
+            return pair not in missed and self._state.lasting(pair, now)
+
+        return self._enforcement.connect(policy, event.flows, lasting)
+
+    def _layout_changed(self) -> None:
+        """Ports, links or switches have changed: every policy is made anew."""
+        for device in list(self._state.site.devices.values()):
+            binding = device.binding
+            if binding is not None and (binding.switch, binding.port) in self._fabric.topology.trunks:
+                self._state.put_device(replace(device, binding=None))
+        self._policies.clear()
+        self._state.dirty.switches |= set(self._fabric.switches)
+
+    def _policy(self, switch: int) -> Policy:
+        policy = self._policies.get(switch)
+        if policy is None:
+            policy = self._make_policy(switch)
+            self._policies[switch] = policy
+        return policy
+
+    def _make_policy(self, switch: int) -> Policy:
+        site = self._state.site
+        towards: dict[DeviceId, int] = {}
+        attached: set[DeviceId] = set()
+        for device in site.devices.values():
+            self._locate(device, switch, towards, attached)
+        return Policy(
+            ports=self._fabric.layout(switch),
+            devices=site.devices,
+            towards=towards,
+            attached=attached,
+            pairs=self._state.pairs,
+            networks=self._config.networks,
+            router=site.router,
+            listening=self._state.listening,
+            shared=site.shared,
+        )
+
+    def _locate(
+        self, device: Device, switch: int, towards: dict[DeviceId, int], attached: set[DeviceId]
+    ) -> None:
+        towards.pop(device.id, None)
+        attached.discard(device.id)
+        if switch_of(self._state.site, device) == switch:
+            attached.add(device.id)
+        if device.binding is None:
+            return
+        if device.binding.switch == switch:
+            towards[device.id] = device.binding.port
+        else:
+            port = self._fabric.topology.port_towards(switch, device.binding.switch)
+            if port is not None:
+                towards[device.id] = port
+
+    def _packet_in(self, event: PacketIn, now: float) -> Sequence[Effect]:
+        if event.frame[12:14] == b"\x88\xcc":
+            before = self._fabric.topology.links
+            if self._fabric.lldp_seen(event.switch, event.port, event.frame, now):
+                self._layout_changed()
+            for link in sorted(self._fabric.topology.links - before):
+                one, other = (f"port {port} of switch {switch}" for switch, port in link.ends())
+                text = f"{one} leads to {other}: what comes in there was judged on the other side"
+                self._state.note("link", text, now)
+            return []
+        results = self._hosts.packet_in(event, now)
+        flows = self._enforce()  # before the frame is sent through the tables again
+        return [*flows, *results]
+
+    def _refused(self, event: Refused, now: float) -> Sequence[Effect]:
+        self._state.counters["flows refused by a switch"] += 1
+        origin = self._enforcement.origin(event.cookie) if event.cookie is not None else None
+        text = f"switch {event.switch} refused the flow of {origin or 'an unknown origin'}: {event.error}"
+        self._state.note("refused", text, now, subject=origin or "")
+        return [Report("error", text)]
+
+    # Short-lived flows
+
+    def _ends(self, client_address: str, server_address: str) -> tuple[Device, Device] | None:
+        site, table = self._state.site, self._state.table
+        client, server = table.device_at(client_address), table.device_at(server_address)
+        if client is None or server is None or client not in site.devices or server not in site.devices:
+            return None
+        return site.devices[client], site.devices[server]
+
+    def _settled(self, event: ConnectionSettled) -> Sequence[Effect]:
+        ends = self._ends(event.client_address, event.server_address)
+        if ends is None:
+            return []
+        client, server = ends
+        switch = switch_of(self._state.site, client)
+        pair = next(
+            (
+                pair
+                for pair, chosen in self._state.pairs_of(client.id, server.id)
+                if pair.endpoint.transport == "tcp"
+                and pair.endpoint.port == event.server_port
+                and chosen != "drop"
+            ),
+            None,
+        )
+        if switch is None or pair is None or not server.addresses >= {event.server_address}:
+            return []
+        if self._applied < max(self._whole_at, self._changed_at.get(pair, 0)):
+            return []  # said before the inspector knew what has changed since
+        flow = compile_connection(
+            client,
+            server,
+            (event.client_address, event.server_address),
+            (event.client_port, event.server_port),
+            max(1, int(self._config.connection_idle)),
+        )
+        sent = self._enforcement.temporary(switch, flow, pair)
+        return [sent] if sent else []
+
+    def _refusal(self, event: RefusalWanted) -> Sequence[Effect]:
+        ends = self._ends(event.client_address, event.server_address)
+        if ends is None:
+            return []
+        client, server = ends
+        switch = switch_of(self._state.site, client)
+        pair = Pair(client.id, server.id, event.endpoint)
+        allowed = any(r.status.allows for r in self._state.site.between_devices(client.id, server.id))
+        if switch is None or allowed:  # a drop flow would take the allowed messages along
+            return []
+        seconds = max(1, int(self._config.refusal))
+        flow = compile_refusal(client, server, event.endpoint, family(event.client_address), seconds)
+        sent = self._enforcement.temporary(switch, flow, pair) if flow else None
+        return [sent] if sent else []
+
+    # Commands
+
+    def _command(self, outcome: Outcome, lines: int, now: float) -> Sequence[Effect]:
+        """What a command leads to; `lines` of the log were unsaved before it."""
+        answer = outcome.answer
+        if outcome.before is None:
+            return [answer]
+        enforce = self._enforce()
+        if outcome.decision is not None:
+            self._enforced[outcome.decision.id] = Enforced(
+                self._state.version if self._inspected else 0, self._enforcement.asked(), now
+            )
+            self._unsettled.add(outcome.decision.id)
+            self._settle(now)
+        record = self._state.unsaved()
+        if outcome.decision is not None:
+            record = replace(record, decisions=(outcome.decision,))
+        persist = Persist(record, answer.token)
+        self._unstored = (answer.token, outcome.before, persist, lines)
+        # A crash between two steps must leave traffic blocked.
+        return [*enforce, persist, answer] if outcome.restricts else [persist, *enforce, answer]
+
+    def _not_stored(self, event: NotStored, now: float) -> Sequence[Effect]:
+        if self._unstored is None or self._unstored[0] != event.token:
+            return []
+        _, before, persist, lines = self._unstored
+        self._unstored = None
+        self._decisions.take_back(before)
+        self._state.save_again(persist.record)
+        self._state.save_lines_again(persist.record.audit[:lines])
+        self._state.unsay(persist.record.audit[lines:])
+        if before.made is not None:
+            self._enforced.pop(before.made, None)
+            self._unsettled.discard(before.made)
+        answer = Answer(
+            event.token,
+            code="not stored",
+            message=f"the decision could not be stored, so nothing was changed: {event.error}",
+            remedy="free some space or mend the state folder, then decide again",
+        )
+        self._state.note("not stored", answer.message, now)
+        return [*self._enforce(), answer, Report("error", answer.message)]
+
+    # Carrying out what has changed
+
+    def _enforce(self) -> list[Effect]:
+        """The effects that bring switches and inspector up to the model."""
+        state = self._state
+        effects: list[Effect] = []
+        if state.deltas:
+            state.version += 1
+            if self._inspector:
+                effects.append(UpdateTable(state.version, tuple(state.deltas)))
+            state.deltas.clear()
+        if self._applied < state.version:
+            self._changed_at.update(dict.fromkeys(state.dirty.pairs, state.version))
+        if self._inspector and self._interfaces != self._fabric.interfaces():
+            self._interfaces = self._fabric.interfaces()
+            effects.append(ServeSwitches(self._interfaces))
+        dirty, state.dirty = state.dirty, Dirty()
+        if not dirty:
+            return effects
+        for missed in self._missed.values():
+            missed.update(dirty.pairs)
+        for name in dirty.devices:
+            device = state.site.devices[name]
+            if "router" in device.roles:
+                self._policies.clear()
+                dirty.switches |= set(self._fabric.switches)
+        for switch in self._fabric.switches:
+            if not self._fabric.connected(switch) or switch in self._waiting:
+                continue
+            policy = self._policy(switch)
+            for name in dirty.devices:
+                self._locate(
+                    state.site.devices[name],
+                    switch,
+                    policy.towards,  # type: ignore[arg-type]
+                    policy.attached,  # type: ignore[arg-type]
+                )
+            sent = self._enforcement.refresh(policy, dirty)
+            if sent is not None:
+                effects.append(sent)
+        return effects
+
+    def _settle(self, now: float) -> None:
+        """Note which decisions have come into force."""
+        for name in list(self._unsettled):
+            done = self._enforced[name]
+            if self._applied >= done.version and self._enforcement.in_force(done.tickets):
+                done.at = now
+                self._state.revision += 1
+                self._unsettled.discard(name)
+
+    # For those who prove things
+
+    def wanted(self, switch: int) -> tuple[Flow, ...]:
+        """The flows that a switch should hold, without those with a timeout."""
+        return self._enforcement.wanted(switch)

@@ -1,0 +1,5 @@
+"""The model as flows of five tables. Pure values.
+
+flow.py     Flow, Match, Action; look a packet up, compare two sets of flows
+compile.py  what each device, relationship and link needs in which table
+"""
