@@ -19,6 +19,7 @@ Where to look, from the command line down; a module imports only from below it:
     firewall/             handle(event, now) -> effects; view(now) -> SiteView                  pure
     view.py events.py     the values at the firewall's border                                   pure
     words.py              sentences for people                                                  pure
+    people.py             who may look and decide                                               pure
     verdicts.py           the table that the inspector judges by                                pure
     flows/                the model as flows of five tables; look up, compare                   pure
     model/                who may talk to whom: devices, services, relationships                pure

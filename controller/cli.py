@@ -14,6 +14,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
+import segno
 from rich.console import Console, RenderableType
 
 from controller.commands import display
@@ -216,8 +217,18 @@ def _report(config: Config, folder: Path, started: "Started") -> None:
         ("State", f"{folder}: {kept}"),
     )
     console.print(display.report(rows))
+    if started.first_link is not None:
+        console.print(display.plain("Nobody may sign in yet. The first manager opens this link, once:"))
+        _print_link(started.first_link)
     console.print(display.plain("Stop it with Ctrl-C.", "dim"))
     sys.stdout.flush()
+
+
+def _print_link(url: str) -> None:
+    """A link as a line that can be copied, and as a QR code where somebody looks at a terminal."""
+    print(f"  {url}")
+    if sys.stdout.isatty():
+        segno.make(url, error="m").terminal(compact=True)
 
 
 def _attach(arguments: Arguments) -> int:

@@ -228,6 +228,8 @@ class Decide:
 
     `tonight`: when the site's day ends; the caller has the clock and the time zone.
     `only`: relationship ids, when not the whole card is meant.
+    `manager`: who asks may answer everything, sensitive requests included. `confirmed`: he was told that
+    it is sensitive, and said yes again.
     """
 
     token: int  # the shell's number for this call, given back in Answer
@@ -238,13 +240,18 @@ class Decide:
     duration: Duration = Duration.ALWAYS
     tonight: float | None = None
     only: tuple[str, ...] = ()
+    manager: bool = True
+    confirmed: bool = True
 
 
 @dataclass(frozen=True, slots=True)
 class Undo:
+    """Take a decision back. `manager`: who asks may do so with sensitive ones, too."""
+
     token: int
     decision: int
     by: str
+    manager: bool = True
 
 
 @dataclass(frozen=True, slots=True)

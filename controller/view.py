@@ -28,7 +28,11 @@ class RelationshipView:
 
 @dataclass(frozen=True, slots=True)
 class RequestView:
-    """A card. `kind`: "access" or "admission". `risk`: "reads", "changes" or "opens"."""
+    """A card. `kind`: "access" or "admission". `risk`: "reads", "changes" or "opens".
+
+    `sensitive`: allowing it needs a manager and a second word. `verb` and `resource` are plain words;
+    resource is None when there is none, or several. `may_answer`: whoever this view is shown to.
+    """
 
     id: str
     kind: str
@@ -44,6 +48,14 @@ class RequestView:
     last_seen: float
     attempts: int
     still_trying: bool
+    sensitive: bool = False
+    client_name: str = ""
+    server_name: str = ""
+    client_kind: str = ""
+    server_kind: str = ""
+    verb: str = ""
+    resource: str | None = None
+    may_answer: bool = True
 
 
 @dataclass(frozen=True, slots=True)

@@ -87,14 +87,20 @@ def who(service: Service, device: Device) -> str:
     return name if service.name in ("", device.name) else f"{name} ({visible(service.name)})"
 
 
-def sentence(access: Access, client: Device, server: Device) -> str:
-    """For example "Washing machine wants to change isOpen of Front door"."""
-    asker, asked = visible(client.name), visible(server.name)
+def action(access: Access, server: Device) -> tuple[str, str]:
+    """The verb and what it is done to, such as ("change", "isOpen"); the latter may be empty."""
     verb = _VERBS.get(access.operation, str(access.operation))
     what = thing(access)
     changes = access.operation in (Operation.WRITE, Operation.EXECUTE)
     if changes and "lock" in f"{server.kind} {server.name}".lower() and "open" in what.lower():
-        return f"{asker} wants to lock or unlock {asked}"
+        return "lock or unlock", ""
+    return verb, what
+
+
+def sentence(access: Access, client: Device, server: Device) -> str:
+    """For example "Washing machine wants to change isOpen of Front door"."""
+    asker, asked = visible(client.name), visible(server.name)
+    verb, what = action(access, server)
     if access.operation == Operation.CONNECT or not what:
         return f"{asker} wants to {verb} {asked}"
     if access.protocol in ("mqtt", "dns", "mdns"):

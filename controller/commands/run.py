@@ -22,10 +22,13 @@ from controller.events import Record
 from controller.firewall.firewall import Firewall
 from controller.inspector.link import Settings
 from controller.inspector.supervisor import SOCKET, Supervisor, SupervisorError
+from controller.store.accounts import Accounts
 from controller.store.store import FILE, Store, StoreError
 from controller.web import token
 from controller.web.api import create_app
+from controller.web.members import Members
 from controller.web.server import ServeError, Server, serve
+from controller.web.signing import link
 
 log = logging.getLogger(__name__)
 
@@ -47,6 +50,7 @@ class Started:
 
     switches: str
     api: str
+    first_link: str | None  # for the first manager; None: there is one
     inspector: int | None
     saved: Record
 
@@ -147,7 +151,8 @@ def running(config: Config, folder: Path, ending: Ending) -> Iterator[Started]:
         stack.callback(supervisor.stop)
         switches = launch.start(config, firewall, store, supervisor)
         stack.callback(switches.stop)
-        server = serve(create_app(switches.app, store, shown), config.api.listen, config.api.port)
+        members = Members(Accounts(store), shown)
+        server = serve(create_app(switches.app, store, members), config.api.listen, config.api.port)
         stack.callback(server.stop)
         stack.enter_context(_address(folder, server))
         ending.supervisor = supervisor
@@ -156,7 +161,14 @@ def running(config: Config, folder: Path, ending: Ending) -> Iterator[Started]:
             log.error("the inspector does not run yet: %s", supervisor.last_words() or "it is started again")
         if not server.local:
             log.warning("the API at %s can be reached by others, and is not encrypted", server.url)
-        yield Started(f"{switches.address} port {switches.port}", server.url, supervisor.process, saved)
+        first = members.first_link()
+        yield Started(
+            f"{switches.address} port {switches.port}",
+            server.url,
+            None if first is None else link(server.url, first),
+            supervisor.process,
+            saved,
+        )
         timer = ending.in_time()
     timer.cancel()
 

@@ -36,7 +36,7 @@ from controller.model.relationship import (
     after,
 )
 from controller.model.service import Admission, Device, Place, Service
-from controller.words import sentence, visible
+from controller.words import risk, sentence, visible
 
 HOUR = 3600.0
 
@@ -121,6 +121,8 @@ class Decisions:
             until=until,
         )
         if request.device is not None:
+            if not command.manager:
+                return _not_allowed(command.token, "who may join")
             if command.duration is not Duration.ALWAYS:
                 return _refuse(
                     command.token,
@@ -136,7 +138,31 @@ class Decisions:
             return _refuse(
                 command.token, "not found", "none of these is part of the request", "choose from its list"
             )
+        forbidden = self._forbidden(command, chosen)
+        if forbidden is not None:
+            return forbidden
         return self._apply(made, chosen, command, now)
+
+    def _forbidden(self, command: Decide, chosen: Iterable[Relationship]) -> Outcome | None:
+        """The refusal of an answer that needs a manager, or a second word; None when it is all right.
+
+        What counts is what would be allowed: a wider scope may be sensitive where the question was not.
+        """
+        if not any(self._sensitive(_scoped(r.access, command.scope)) for r in chosen):
+            return None
+        if not command.manager:
+            return _not_allowed(command.token, "what could open or endanger something")
+        if command.approve and not command.confirmed:
+            return _refuse(
+                command.token,
+                "confirm",
+                "this could open or endanger something",
+                "look again who asks, and answer once more with 'confirmed'",
+            )
+        return None
+
+    def _sensitive(self, access: Access) -> bool:
+        return risk(access, self.state.site.device_of(access.server)) == "opens"
 
     def _decided_before(self, wanted: str) -> Request | None:
         """A relationship that was decided or learnt already can be decided again, by its id."""
@@ -200,6 +226,8 @@ class Decisions:
             )
         if made.undone_at is not None:
             return _refuse(command.token, "already so", "this decision was undone before", "nothing to do")
+        if not command.manager and (made.device is not None or any(map(self._sensitive, made.accesses))):
+            return _not_allowed(command.token, "what a manager decided about this")
         undone = replace(made, undone_at=now, undone_by=command.by)
         self.state.decisions[made.id] = undone
         changed: list[tuple[Access, Relationship | None]] = []
@@ -360,6 +388,10 @@ def _scoped(access: Access, scope: Scope) -> Access:
 
 def _refuse(token: int, code: str, message: str, remedy: str) -> Outcome:
     return Outcome(Answer(token, code=code, message=message, remedy=remedy))
+
+
+def _not_allowed(token: int, what: str) -> Outcome:
+    return _refuse(token, "not allowed", f"only a manager decides {what}", "ask a manager to do it")
 
 
 def _unknown(token: int, what: str, name: str) -> Outcome:

@@ -14,7 +14,7 @@ from controller.model.relationship import Access, DeviceId, Reason, Relationship
 from controller.model.service import MAIN, Admission, Device
 from controller.model.site import Site
 from controller.view import RequestView
-from controller.words import explanation, group_sentence, risk, sentence, visible
+from controller.words import action, explanation, group_sentence, risk, sentence, visible
 
 SCAN_AT = 4
 STILL_TRYING = 60.0  # seconds since the last attempt
@@ -114,18 +114,23 @@ def card(request: Request, site: Site, now: float) -> RequestView:
             request.id, "admission", title(request, site), Reason.NEW_DEVICE.value,
             explanation(Reason.NEW_DEVICE), "changes", device.id, "", (), (),
             device.first_seen, device.last_seen, 1, now - device.last_seen < STILL_TRYING,
+            client_name=visible(device.name), client_kind=device.kind, verb="join",
         )  # fmt: skip
     asked = request.relationships
     first = asked[0]
     risks = {risk(r.access, site.device_of(r.access.server)) for r in asked}
     last_seen = max(r.last_seen for r in asked)
+    client, server = site.device_of(first.access.client), site.device_of(first.access.server)
+    servers = {site.device_of(r.access.server).id: site.device_of(r.access.server) for r in asked}
+    actions = list(dict.fromkeys(action(r.access, site.device_of(r.access.server)) for r in asked))
+    worst = max(risks, key=_RISKS.index)
     return RequestView(
         id=request.id,
         kind="access",
         sentence=title(request, site),
         reason=first.reason.value,
         explanation=_explained(first, site),
-        risk=max(risks, key=_RISKS.index),
+        risk=worst,
         client=first.access.client,
         server=first.access.server,
         relationships=tuple(relationship_id(r.access) for r in asked),
@@ -137,6 +142,13 @@ def card(request: Request, site: Site, now: float) -> RequestView:
         last_seen=last_seen,
         attempts=sum(r.refused for r in asked),
         still_trying=now - last_seen < STILL_TRYING,
+        sensitive=worst == "opens",
+        client_name=visible(client.name),
+        server_name=", ".join(visible(device.name) for device in servers.values()),
+        client_kind=site.services[first.access.client].kind or client.kind,
+        server_kind=(site.services[first.access.server].kind or server.kind) if len(servers) == 1 else "",
+        verb=", ".join(dict.fromkeys(verb for verb, _ in actions)),
+        resource=(actions[0][1] or None) if len(actions) == 1 else None,
     )
 
 

@@ -4,7 +4,6 @@ Knows nothing of files, locks or backups; store.py does those.
 """
 
 import json
-import re
 import sqlite3
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ from controller.dpi.message import Operation
 from controller.events import AuditEntry, Decision, Duration, Record, Scope
 from controller.model.relationship import Access, DeviceId, Endpoint, Reason, Relationship, ServiceId, Status
 from controller.model.service import Admission, Binding, Device, Place, Service
+from controller.store.text import escaped, unescaped
 
 NEWEST = 200  # audit lines that load() gives
 
@@ -147,8 +147,48 @@ WHEN EXISTS (SELECT 1 FROM audit WHERE number = NEW.number)
 BEGIN SELECT raise(ABORT, 'the audit log is append-only'); END;
 """
 
+SCHEMA_2 = """
+CREATE TABLE person (
+    id TEXT PRIMARY KEY,
+    name TEXT NOT NULL,
+    role TEXT NOT NULL,
+    created REAL NOT NULL,
+    password TEXT                      -- Argon2, with its salt and parameters
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE session (
+    id TEXT PRIMARY KEY,
+    person TEXT NOT NULL REFERENCES person (id) ON DELETE CASCADE,
+    digest TEXT NOT NULL,              -- of the secret, which is kept nowhere
+    device TEXT NOT NULL,
+    created REAL NOT NULL,
+    last_seen REAL NOT NULL,
+    expires REAL NOT NULL
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE invitation (
+    id TEXT PRIMARY KEY,
+    digest TEXT NOT NULL,
+    name TEXT NOT NULL,
+    role TEXT NOT NULL,
+    who TEXT NOT NULL,
+    created REAL NOT NULL,
+    expires REAL NOT NULL,
+    person TEXT REFERENCES person (id) ON DELETE CASCADE
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE program (
+    id TEXT PRIMARY KEY,
+    name TEXT NOT NULL,
+    role TEXT NOT NULL,
+    digest TEXT NOT NULL,
+    who TEXT NOT NULL,
+    created REAL NOT NULL
+) STRICT, WITHOUT ROWID;
+"""
+
 # What leads from version N to version N + 1, beginning with the empty file. Only ever append.
-MIGRATIONS: tuple[str, ...] = (SCHEMA_1,)
+MIGRATIONS: tuple[str, ...] = (SCHEMA_1, SCHEMA_2)
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,26 +200,6 @@ class AuditLine:
 
 
 # ---------------------------------------------------------------- values as columns and back
-
-_ODD = re.compile("[\\\\\x00\ud800-\udfff]")
-_ESCAPED = re.compile(r"\\(?:\\|u[0-9a-f]{4})")
-
-
-def _escape(found: re.Match[str]) -> str:
-    return "\\\\" if found[0] == "\\" else f"\\u{ord(found[0]):04x}"
-
-
-def _unescape(found: re.Match[str]) -> str:
-    return "\\" if found[0] == "\\\\" else chr(int(found[0].removeprefix("\\u"), base=16))
-
-
-def _text(value: str) -> str:
-    """`value` as valid, readable UTF-8: what a database cannot hold is escaped with a backslash."""
-    return _ODD.sub(_escape, value) if _ODD.search(value) else str(value)
-
-
-def _read(value: str) -> str:
-    return _ESCAPED.sub(_unescape, value) if "\\" in value else value
 
 
 def _list(values: Iterable[object]) -> str:
@@ -218,18 +238,18 @@ Row = Sequence[Any]
 def _device_row(device: Device) -> Row:
     binding = device.binding
     return (
-        _text(device.id),
+        escaped(device.id),
         device.number,
         device.place.value,
-        _text(device.name),
-        None if device.mac is None else _text(device.mac),
+        escaped(device.name),
+        None if device.mac is None else escaped(device.mac),
         _list(device.addresses),
         None if binding is None else f"{binding.switch:016x}",
         None if binding is None else binding.port,
         device.admission.value,
         device.young,
-        _text(device.kind),
-        _text(device.vendor),
+        escaped(device.kind),
+        escaped(device.vendor),
         _list(device.roles),
         device.first_seen,
         device.last_seen,
@@ -239,17 +259,17 @@ def _device_row(device: Device) -> Row:
 
 def _device(row: Row) -> Device:
     return Device(
-        id=DeviceId(_read(row[0])),
+        id=DeviceId(unescaped(row[0])),
         number=row[1],
         place=Place(row[2]),
-        name=_read(row[3]),
-        mac=None if row[4] is None else _read(row[4]),
+        name=unescaped(row[3]),
+        mac=None if row[4] is None else unescaped(row[4]),
         addresses=frozenset(json.loads(row[5])),
         binding=None if row[6] is None else Binding(int(row[6], 16), row[7]),
         admission=Admission(row[8]),
         young=bool(row[9]),
-        kind=_read(row[10]),
-        vendor=_read(row[11]),
+        kind=unescaped(row[10]),
+        vendor=unescaped(row[11]),
         roles=frozenset(json.loads(row[12])),
         first_seen=row[13],
         last_seen=row[14],
@@ -259,12 +279,12 @@ def _device(row: Row) -> Device:
 
 def _service_row(service: Service) -> Row:
     return (
-        _text(service.id),
-        _text(service.device),
-        _text(service.own_name),
-        _text(service.name),
-        _text(service.kind),
-        _text(service.description),
+        escaped(service.id),
+        escaped(service.device),
+        escaped(service.own_name),
+        escaped(service.name),
+        escaped(service.kind),
+        escaped(service.description),
         _list(service.endpoints),
         service.learning,
         service.learning_since,
@@ -277,12 +297,12 @@ def _service_row(service: Service) -> Row:
 
 def _service(row: Row) -> Service:
     return Service(
-        id=ServiceId(_read(row[0])),
-        device=DeviceId(_read(row[1])),
-        own_name=_read(row[2]),
-        name=_read(row[3]),
-        kind=_read(row[4]),
-        description=_read(row[5]),
+        id=ServiceId(unescaped(row[0])),
+        device=DeviceId(unescaped(row[1])),
+        own_name=unescaped(row[2]),
+        name=unescaped(row[3]),
+        kind=unescaped(row[4]),
+        description=unescaped(row[5]),
         endpoints=frozenset(_endpoint(text) for text in json.loads(row[6])),
         learning=bool(row[7]),
         learning_since=row[8],
@@ -295,11 +315,11 @@ def _service(row: Row) -> Service:
 
 def _access_row(access: Access) -> Row:
     return (
-        _text(access.client),
-        _text(access.server),
-        _text(access.protocol),
-        _text(access.operation),
-        _text(access.resource),
+        escaped(access.client),
+        escaped(access.server),
+        escaped(access.protocol),
+        escaped(access.operation),
+        escaped(access.resource),
     )
 
 
@@ -307,7 +327,7 @@ _OPERATIONS: dict[str, Operation] = {operation.value: operation for operation in
 
 
 def _access(row: Row) -> Access:
-    client, server, protocol, operation, resource = map(_read, row)
+    client, server, protocol, operation, resource = map(unescaped, row)
     return Access(
         ServiceId(client), ServiceId(server), protocol, _OPERATIONS.get(operation, operation), resource
     )
@@ -318,9 +338,9 @@ def _relationship_row(relationship: Relationship) -> Row:
         *_access_row(relationship.access),
         relationship.status.value,
         relationship.reason.value,
-        _text(relationship.endpoint.transport),
+        escaped(relationship.endpoint.transport),
         relationship.endpoint.port,
-        _text(relationship.verb),
+        escaped(relationship.verb),
         relationship.first_seen,
         relationship.last_seen,
         relationship.allowed,
@@ -340,8 +360,8 @@ def _relationship(row: Row) -> Relationship:
         access=_access(row[:5]),
         status=_STATUSES[row[5]],
         reason=_REASONS[row[6]],
-        endpoint=Endpoint(_read(row[7]), row[8]),
-        verb=_read(row[9]),
+        endpoint=Endpoint(unescaped(row[7]), row[8]),
+        verb=unescaped(row[9]),
         first_seen=row[10],
         last_seen=row[11],
         allowed=row[12],
@@ -355,17 +375,17 @@ def _relationship(row: Row) -> Relationship:
 def _decision_row(decision: Decision) -> Row:
     return (
         decision.id,
-        _text(decision.request),
-        _text(decision.sentence),
+        escaped(decision.request),
+        escaped(decision.sentence),
         decision.approve,
         decision.scope.value,
         decision.duration.value,
-        _text(decision.by),
+        escaped(decision.by),
         decision.at,
         decision.until,
-        None if decision.device is None else _text(decision.device),
+        None if decision.device is None else escaped(decision.device),
         decision.undone_at,
-        None if decision.undone_by is None else _text(decision.undone_by),
+        None if decision.undone_by is None else escaped(decision.undone_by),
         len(decision.before),
     )
 
@@ -373,28 +393,28 @@ def _decision_row(decision: Decision) -> Row:
 def _decision(row: Row, accesses: Sequence[Access], before: dict[int, Relationship]) -> Decision:
     return Decision(
         id=row[0],
-        request=_read(row[1]),
-        sentence=_read(row[2]),
+        request=unescaped(row[1]),
+        sentence=unescaped(row[2]),
         approve=bool(row[3]),
         scope=Scope(row[4]),
         duration=Duration(row[5]),
-        by=_read(row[6]),
+        by=unescaped(row[6]),
         at=row[7],
         until=row[8],
         accesses=tuple(accesses),
         before=tuple(before.get(position) for position in range(row[12])),
-        device=None if row[9] is None else DeviceId(_read(row[9])),
+        device=None if row[9] is None else DeviceId(unescaped(row[9])),
         undone_at=row[10],
-        undone_by=None if row[11] is None else _read(row[11]),
+        undone_by=None if row[11] is None else unescaped(row[11]),
     )
 
 
 def _audit_row(entry: AuditEntry) -> Row:
-    return (entry.at, _text(entry.event), _text(entry.by), _text(entry.text), _text(entry.subject))
+    return (entry.at, escaped(entry.event), escaped(entry.by), escaped(entry.text), escaped(entry.subject))
 
 
 def _entry(row: Row) -> AuditEntry:
-    return AuditEntry(row[0], _read(row[1]), _read(row[2]), _read(row[3]), _read(row[4]))
+    return AuditEntry(row[0], unescaped(row[1]), unescaped(row[2]), unescaped(row[3]), unescaped(row[4]))
 
 
 # ---------------------------------------------------------------- statements
@@ -442,7 +462,11 @@ def write(connection: sqlite3.Connection, record: Record) -> None:
             ((decision.id, n, *_relationship_row(r)) for n, r in enumerate(decision.before) if r is not None),
         )
     put(_PUT_RELATIONSHIP, map(_relationship_row, record.relationships))
-    put(_PUT_AUDIT, map(_audit_row, record.audit))
+    add_audit(connection, record.audit)
+
+
+def add_audit(connection: sqlite3.Connection, entries: Iterable[AuditEntry]) -> None:
+    connection.executemany(_PUT_AUDIT, map(_audit_row, entries))
 
 
 def load(connection: sqlite3.Connection) -> Record:

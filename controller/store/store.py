@@ -242,11 +242,15 @@ class Store:
 
     def write(self, record: Record) -> None:
         """Keep what the record holds; on return it is on the disk. Raises StoreError: nothing is."""
+        self.transact(lambda connection: rows.write(connection, record))
+
+    def transact(self, write: Callable[[sqlite3.Connection], None]) -> None:
+        """Have `write` write; on return all of it is on the disk. Raises StoreError: nothing is."""
         with self._writing, self._explained("write"):
             self._open_still()
             try:
                 self._connection.execute("BEGIN IMMEDIATE")
-                rows.write(self._connection, record)
+                write(self._connection)
                 self._connection.execute("COMMIT")
             except BaseException:
                 with suppress(sqlite3.Error):
@@ -258,7 +262,7 @@ class Store:
     def load(self) -> Record:
         """Everything that is kept; of the log only the newest lines, newest last."""
         try:
-            return self._consistently(rows.load)
+            return self.read(rows.load)
         except (ValueError, KeyError, TypeError) as error:
             raise StoreError(
                 f"{self.path} holds a value that Graphwall never writes ({error}); {self._how_to_restore()}"
@@ -266,9 +270,10 @@ class Store:
 
     def audit(self, limit: int = 100, before: int | None = None) -> tuple[AuditLine, ...]:
         """At most `limit` lines of the log, newest first; `before`: only those with smaller numbers."""
-        return tuple(self._consistently(lambda connection: rows.audit(connection, limit, before)))
+        return tuple(self.read(lambda connection: rows.audit(connection, limit, before)))
 
-    def _consistently(self, read: Callable[[sqlite3.Connection], T]) -> T:
+    def read(self, read: Callable[[sqlite3.Connection], T]) -> T:
+        """What `read` finds in one consistent state of the file. Raises StoreError."""
         with self._reading, self._explained("read"):
             self._open_still()
             self._reader.execute("BEGIN")

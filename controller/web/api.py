@@ -10,13 +10,19 @@ from importlib.metadata import PackageNotFoundError, version
 
 from fastapi import Depends, FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
-from fastapi.security import HTTPBearer
+from fastapi.security import APIKeyCookie, HTTPBearer
 from starlette.exceptions import HTTPException
+from starlette.middleware.gzip import GZipMiddleware
 
+from controller.people import NotKeptError
 from controller.web.changes import Changes
 from controller.web.commanding import commanding
-from controller.web.guard import Guard, problem
+from controller.web.guard import COOKIE, Guard, problem
+from controller.web.members import Members
+from controller.web.pages import add_pages
+from controller.web.password import BusyError
 from controller.web.reading import plain, reading
+from controller.web.signing import signing
 from controller.web.site import ApiError, History, Site
 from controller.web.values import Problem
 
@@ -32,7 +38,7 @@ def _version() -> str:
         return "0"
 
 
-def create_app(site: Site, history: History, token: str) -> FastAPI:
+def create_app(site: Site, history: History, members: Members) -> FastAPI:
     """The API for a running site. `app.state.changes.close()` ends its event streams."""
     changes = Changes(site)
 
@@ -54,12 +60,19 @@ def create_app(site: Site, history: History, token: str) -> FastAPI:
         },
     )
     app.state.changes = changes
-    signed_in = [Depends(HTTPBearer(auto_error=False))]  # for OpenAPI; the Guard is who looks
+    app.state.url = None  # how others reach it, as far as is known
+    signed_in = [  # for OpenAPI; the Guard is who looks
+        Depends(HTTPBearer(auto_error=False)),
+        Depends(APIKeyCookie(name=COOKIE, auto_error=False)),
+    ]
     app.include_router(commanding(site, changes), prefix="/api/v1", dependencies=signed_in)
-    app.include_router(reading(site, history, changes), prefix="/api/v1", dependencies=signed_in)
+    app.include_router(reading(site, history, changes, members), prefix="/api/v1", dependencies=signed_in)
+    app.include_router(signing(members, changes), prefix="/api/v1", dependencies=signed_in)
     app.include_router(plain(site))
+    add_pages(app)
     _answer_errors(app)
-    app.add_middleware(Guard, token=token)
+    app.add_middleware(Guard, members=members)
+    app.add_middleware(GZipMiddleware, minimum_size=1000, compresslevel=6)
     return app
 
 
@@ -67,6 +80,16 @@ def _answer_errors(app: FastAPI) -> None:
     @app.exception_handler(ApiError)
     async def refused(_: Request, error: ApiError) -> Response:
         return problem(error.status, error.code, error.message, error.remedy)
+
+    @app.exception_handler(NotKeptError)
+    async def not_kept(_: Request, error: NotKeptError) -> Response:
+        return problem(
+            503, "not stored", f"this could not be stored, so nothing was changed: {error}", "free some space"
+        )
+
+    @app.exception_handler(BusyError)
+    async def busy(_: Request, __: BusyError) -> Response:
+        return problem(429, "too many attempts", "others are signing in", "try again in a moment")
 
     @app.exception_handler(TimeoutError)
     async def silent(_: Request, __: TimeoutError) -> Response:

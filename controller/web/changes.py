@@ -91,9 +91,10 @@ class Changes:
     def _ring_from_afar(self, *_: object) -> None:
         if self._loop is not None:
             with suppress(RuntimeError):  # the loop has just ended
-                self._loop.call_soon_threadsafe(self._ring)
+                self._loop.call_soon_threadsafe(self.ring)
 
-    def _ring(self) -> None:
+    def ring(self) -> None:
+        """Have every listener look; called on the event loop."""
         for bell in self._waiting:
             bell.set()
 
@@ -127,15 +128,18 @@ class Changes:
                     return view
                 await _rung(bell, min(left, POLL))
 
-    def listen(self) -> AsyncIterator[bytes]:
-        """The event stream for one listener; raises ApiError when there are too many."""
+    def listen(self, shown: Callable[[SiteView], SiteView | None]) -> AsyncIterator[bytes]:
+        """The event stream for one listener; raises ApiError when there are too many.
+
+        `shown`: the site as this listener may see it; None once he may not see it any more.
+        """
         if self._listeners >= LISTENERS:
             raise ApiError(
                 503, "too many listeners", f"{LISTENERS} programs listen already", "close some of them"
             )
-        return self._stream()
+        return self._stream(shown)
 
-    async def _stream(self) -> AsyncIterator[bytes]:
+    async def _stream(self, shown: Callable[[SiteView], SiteView | None]) -> AsyncIterator[bytes]:
         self._listeners += 1
         told: SiteView | None = None
         loop = asyncio.get_running_loop()
@@ -144,7 +148,9 @@ class Changes:
                 while not self._closed:
                     bell.clear()
                     began = loop.time()
-                    view = await run_in_threadpool(self._site.snapshot)
+                    view = shown(await run_in_threadpool(self._site.snapshot))
+                    if view is None:
+                        break
                     for name, value in happened(told, view):
                         head = f"id: {view.version}\nevent: {name}\ndata: ".encode()
                         yield head + to_json(value) + b"\n\n"

@@ -12,15 +12,23 @@ from starlette.concurrency import run_in_threadpool
 
 from controller.events import Answer, Block, Command, Decide, Learn, Move, Rename, Undo
 from controller.model.relationship import DeviceId, ServiceId
+from controller.people import Role
 from controller.view import DecisionView, SiteView
+from controller.web.asking import AManager, AResident
 from controller.web.changes import Changes
+from controller.web.members import Asker
 from controller.web.reading import shown
 from controller.web.site import ApiError, Site
 from controller.web.values import Answering, Blocking, Carried, LearnAction, Moving, Naming, Undoing
 
-LOCAL = "local command line"  # who shows the token of the state folder
-
-_STATUS = {"not found": 404, "ambiguous": 409, "already so": 409, "not stored": 503}
+_STATUS = {
+    "not found": 404,
+    "ambiguous": 409,
+    "already so": 409,
+    "confirm": 409,
+    "not allowed": 403,
+    "not stored": 503,
+}
 
 
 def tonight(now: float) -> float:
@@ -63,54 +71,59 @@ def commanding(site: Site, changes: Changes, clock: Callable[[], float] = time.t
             Carried(view.version, decision.id, decision.sentence, made.in_force, made.latency, decision.until)
         )
 
-    async def decide(request: str, approve: bool, body: Answering | None) -> Response:
+    async def decide(asker: Asker, request: str, approve: bool, body: Answering | None) -> Response:
         body = body or Answering()
         command = Decide(
             token=0,
             request=request,
             approve=approve,
-            by=LOCAL,
+            by=asker.by,
             scope=body.scope,
             duration=body.duration,
             tonight=tonight(clock()),
             only=body.only,
+            manager=asker.role.includes(Role.MANAGER),
+            confirmed=body.confirmed or asker.session is None,  # a program has no second tap
         )
         return await carry_out(command, body.wait)
 
     @router.post("/requests/{request}/approve", response_model=Carried)
-    async def approve(request: str, body: Answering | None = None) -> Response:
+    async def approve(asker: AResident, request: str, body: Answering | None = None) -> Response:
         """Allow what a request asks for."""
-        return await decide(request, True, body)
+        return await decide(asker, request, True, body)
 
     @router.post("/requests/{request}/deny", response_model=Carried)
-    async def deny(request: str, body: Answering | None = None) -> Response:
+    async def deny(asker: AResident, request: str, body: Answering | None = None) -> Response:
         """Keep what a request asks for blocked."""
-        return await decide(request, False, body)
+        return await decide(asker, request, False, body)
 
     @router.post("/decisions/{decision}/undo", response_model=Carried)
-    async def undo(decision: int, body: Undoing | None = None) -> Response:
+    async def undo(asker: AResident, decision: int, body: Undoing | None = None) -> Response:
         """Take a decision back."""
-        return await carry_out(Undo(0, decision, LOCAL), body.wait if body else 0.0)
+        command = Undo(0, decision, asker.by, asker.role.includes(Role.MANAGER))
+        return await carry_out(command, body.wait if body else 0.0)
 
     @router.post("/services/{name:path}/learn", response_model=Carried)
-    async def learn(name: str, body: LearnAction) -> Response:
+    async def learn(asker: AManager, name: str, body: LearnAction) -> Response:
         """Start a service's learning phase again, or end it now."""
-        return await carry_out(Learn(0, ServiceId(name), body.action == "start", LOCAL))
+        return await carry_out(Learn(0, ServiceId(name), body.action == "start", asker.by))
 
     @router.post("/services/{name:path}/move", response_model=Carried)
-    async def move(name: str, body: Moving) -> Response:
+    async def move(asker: AManager, name: str, body: Moving) -> Response:
         """A service lives on another device now; its model goes along."""
-        return await carry_out(Move(0, ServiceId(name), DeviceId(body.device), LOCAL))
+        return await carry_out(Move(0, ServiceId(name), DeviceId(body.device), asker.by))
 
     @router.post("/services/{name:path}/rename", response_model=Carried)
+    @router.post("/services/{name:path}/name", response_model=Carried)
     @router.post("/devices/{name:path}/rename", response_model=Carried)
-    async def rename(name: str, body: Naming) -> Response:
+    @router.post("/devices/{name:path}/name", response_model=Carried)
+    async def rename(asker: AResident, name: str, body: Naming) -> Response:
         """Give a service or device a name that sticks."""
-        return await carry_out(Rename(0, name, body.name, LOCAL))
+        return await carry_out(Rename(0, name, body.name, asker.by))
 
     @router.post("/devices/{name:path}/block", response_model=Carried)
-    async def block(name: str, body: Blocking | None = None) -> Response:
+    async def block(asker: AManager, name: str, body: Blocking | None = None) -> Response:
         """Quarantine a device, or with `blocked: false` admit it again."""
-        return await carry_out(Block(0, DeviceId(name), body.blocked if body else True, LOCAL))
+        return await carry_out(Block(0, DeviceId(name), body.blocked if body else True, asker.by))
 
     return router

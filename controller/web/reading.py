@@ -6,6 +6,7 @@ coroutines: FastAPI runs them in threads, as a snapshot may have to be waited fo
 
 from collections import Counter
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from typing import Annotated
 
 from fastapi import APIRouter, Query, Response
@@ -13,9 +14,12 @@ from starlette.responses import StreamingResponse
 
 from controller.model.relationship import ServiceId
 from controller.model.service import Admission, Place
-from controller.view import SiteView, SwitchView
+from controller.people import Role
+from controller.view import DecisionView, SiteView, SwitchView
 from controller.web import metrics, why
+from controller.web.asking import AnAsker
 from controller.web.changes import Changes
+from controller.web.members import Asker, Members
 from controller.web.site import ApiError, History, Site
 from controller.web.values import (
     Decisions,
@@ -40,6 +44,17 @@ from controller.words import visible
 
 def shown(value: object) -> Response:
     return Response(to_json(value), media_type="application/json")
+
+
+def for_asker(view: SiteView, asker: Asker) -> SiteView:
+    """The site with each request marked as this asker may answer it."""
+    manager = asker.role.includes(Role.MANAGER)
+    resident = asker.role.includes(Role.RESIDENT)
+    requests = tuple(
+        replace(one, may_answer=manager or (resident and not one.sensitive and one.kind != "admission"))
+        for one in view.requests
+    )
+    return replace(view, requests=requests)
 
 
 def _the_switch(view: SiteView, wanted: str) -> SwitchView:
@@ -86,7 +101,7 @@ def _status(view: SiteView) -> Status:
     )
 
 
-def reading(site: Site, history: History, changes: Changes) -> APIRouter:
+def reading(site: Site, history: History, changes: Changes, members: Members) -> APIRouter:
     """The routes below /api/v1."""
     router = APIRouter(tags=["reading"])
 
@@ -103,9 +118,9 @@ def reading(site: Site, history: History, changes: Changes) -> APIRouter:
         return shown(_graph(site.snapshot(), switch))
 
     @router.get("/requests", response_model=Requests)
-    def requests() -> Response:
+    def requests(asker: AnAsker) -> Response:
         """What waits for the site manager's answer."""
-        view = site.snapshot()
+        view = for_asker(site.snapshot(), asker)
         return shown(Requests(view.version, view.requests))
 
     @router.get("/decisions", response_model=Decisions)
@@ -114,6 +129,14 @@ def reading(site: Site, history: History, changes: Changes) -> APIRouter:
         view = site.snapshot()
         return shown(Decisions(view.version, view.decisions))
 
+    @router.get("/decisions/{number}", response_model=DecisionView)
+    def decision(number: int) -> Response:
+        """One decision, whether it is in force, and how often it was made use of."""
+        found = next((one for one in site.snapshot().decisions if one.decision.id == number), None)
+        if found is None:
+            raise ApiError(404, "not found", f"there is no decision {number}", "see 'graphwall log'")
+        return shown(found)
+
     @router.get("/services", response_model=Services)
     def services() -> Response:
         """Every service with its device and learning phase."""
@@ -121,9 +144,9 @@ def reading(site: Site, history: History, changes: Changes) -> APIRouter:
         return shown(Services(view.version, tuple(view.services.values())))
 
     @router.get("/services/{name:path}", response_model=OneService)
-    def service(name: str) -> Response:
+    def service(asker: AnAsker, name: str) -> Response:
         """One service with what it does and what is asked about it."""
-        view = site.snapshot()
+        view = for_asker(site.snapshot(), asker)
         found = view.services.get(ServiceId(name))
         if found is None:
             raise ApiError(
@@ -181,6 +204,7 @@ def reading(site: Site, history: History, changes: Changes) -> APIRouter:
 
     @router.get("/why", response_model=Why)
     def why_is_it(
+        asker: AnAsker,
         about: Annotated[
             str | None, Query(alias="id", description="of a relationship, request, decision, or cookie 0x…")
         ] = None,
@@ -189,7 +213,7 @@ def reading(site: Site, history: History, changes: Changes) -> APIRouter:
         port: Annotated[str | None, Query(description='"80" or "udp-5683"')] = None,
     ) -> Response:
         """Why something is allowed or not, in sentences and with everything that they are made from."""
-        view = site.snapshot()
+        view = for_asker(site.snapshot(), asker)
         if about is not None and client is None and server is None:
             return shown(why.about(view, about))
         if about is None and client is not None and server is not None:
@@ -203,9 +227,14 @@ def reading(site: Site, history: History, changes: Changes) -> APIRouter:
         response_class=StreamingResponse,
         responses={200: {"content": {"text/event-stream": {}}, "description": "server-sent events"}},
     )
-    async def events() -> StreamingResponse:
+    async def events(asker: AnAsker) -> StreamingResponse:
         """Server-sent events: version, request, request-closed, decision, in-force."""
-        stream: AsyncIterator[bytes] = changes.listen()
+
+        def still(view: SiteView) -> SiteView | None:
+            known = members.newest(asker)
+            return None if known is None else for_asker(view, known)
+
+        stream: AsyncIterator[bytes] = changes.listen(still)
         return StreamingResponse(stream, media_type="text/event-stream", headers={"X-Accel-Buffering": "no"})
 
     return router

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from controller.events import Answer, AuditEntry, Command
+from controller.people import Everybody, PeopleChange
 from controller.view import SiteView
 
 
@@ -41,6 +42,15 @@ class History(Protocol):
 
     def audit(self, limit: int, before: int | None) -> Sequence[Line]:
         """At most `limit` lines, newest first; `before`: only those with smaller numbers."""
+
+
+class Accounts(Protocol):
+    """Where people, their sessions and programs are kept."""
+
+    def load(self) -> Everybody: ...
+
+    def write(self, change: PeopleChange) -> None:
+        """Keep all of a change, or raise NotKeptError."""
 
 
 class ApiError(Exception):

@@ -185,41 +185,42 @@ class Health:
 # ---------------------------------------------------------------- what is asked for
 
 
-class _Body(BaseModel):
+class Body(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
 Wait = Annotated[float, Field(ge=0, le=5, description="seconds to wait until it is in force")]
 
 
-class Answering(_Body):
+class Answering(Body):
     """How a request is answered. `only`: ids of relationships, when not the whole card is meant."""
 
     scope: Scope = Scope.OPERATION
     duration: Duration = Duration.ALWAYS
     only: tuple[str, ...] = ()
     wait: Wait = 0.0
+    confirmed: Annotated[bool, Field(description="sensitive requests need this second word")] = False
 
 
-class Undoing(_Body):
+class Undoing(Body):
     wait: Wait = 0.0
 
 
-class LearnAction(_Body):
+class LearnAction(Body):
     """Start the learning phase again ("start"), or end it now ("end")."""
 
     action: Annotated[str, Field(pattern="^(start|end)$")]
 
 
-class Moving(_Body):
+class Moving(Body):
     device: str
 
 
-class Blocking(_Body):
+class Blocking(Body):
     blocked: bool = True
 
 
-class Naming(_Body):
+class Naming(Body):
     name: Annotated[str, Field(min_length=1, max_length=200)]
 
 

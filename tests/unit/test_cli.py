@@ -16,10 +16,9 @@ from controller.commands.client import ADDRESS_FILE
 from controller.config import Config
 from controller.events import Answer, Block, Decide, Duration, Learn, Move, Rename, Scope, Undo
 from controller.model.relationship import DeviceId, ServiceId
-from controller.web.api import create_app
 from controller.web.server import Server, serve
 from controller.web.token import FILE as TOKEN_FILE
-from tests.unit.web.fake_site import COOKIE, TOKEN, FakeSite, home
+from tests.unit.web.fake_site import COOKIE, TOKEN, FakeSite, app_of, home
 
 LOCAL = "local command line"
 
@@ -27,7 +26,7 @@ LOCAL = "local command line"
 @pytest.fixture(scope="module")
 def served() -> Iterator[tuple[FakeSite, Server]]:
     site = FakeSite(home())
-    running = serve(create_app(site, site, TOKEN), "127.0.0.1", 0)
+    running = serve(app_of(site), "127.0.0.1", 0)
     yield site, running
     running.stop()
 

@@ -5,16 +5,15 @@ from collections.abc import Iterator
 import httpx
 import pytest
 
-from controller.web.api import create_app
 from controller.web.server import Server, serve
-from tests.unit.web.fake_site import TOKEN, FakeSite, home
+from tests.unit.web.fake_site import TOKEN, FakeSite, app_of, home
 
 
 @pytest.fixture(scope="session")
 def served() -> Iterator[tuple[FakeSite, Server]]:
     """The real application on a real socket."""
     site = FakeSite(home())
-    running = serve(create_app(site, site, TOKEN), "127.0.0.1", 0)
+    running = serve(app_of(site), "127.0.0.1", 0)
     yield site, running
     running.stop()
 

@@ -5,6 +5,8 @@ import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
+from fastapi import FastAPI
+
 from controller.dpi.message import Operation
 from controller.events import Answer, AuditEntry, Command, Decide, Decision, Undo
 from controller.model.relationship import (
@@ -18,6 +20,7 @@ from controller.model.relationship import (
     Treatment,
 )
 from controller.model.service import Admission, Binding, Device, Place, Service
+from controller.people import Everybody, NotKeptError, PeopleChange
 from controller.view import (
     DecisionView,
     LearningView,
@@ -28,6 +31,8 @@ from controller.view import (
     SiteView,
     SwitchView,
 )
+from controller.web.api import create_app
+from controller.web.members import Members
 
 TOKEN = "0123456789abcdef" * 4
 WEB = Endpoint("tcp", 80)
@@ -38,6 +43,31 @@ COOKIE = 0x67 << 56 | 0xABCDEF0123456
 class FakeLine:
     number: int
     entry: AuditEntry
+
+
+class FakeAccounts:
+    """Keeps people in memory, and refuses when told to."""
+
+    def __init__(self) -> None:
+        self.changes: list[PeopleChange] = []
+        self.broken = False
+
+    def load(self) -> Everybody:
+        return Everybody()
+
+    def write(self, change: PeopleChange) -> None:
+        if self.broken:
+            raise NotKeptError("the disk is full")
+        self.changes.append(change)
+
+
+def app_of(site: "FakeSite") -> FastAPI:
+    """The application for a site, with nobody signed in."""
+    return app_with(site, Members(FakeAccounts(), TOKEN))
+
+
+def app_with(site: "FakeSite", members: Members) -> FastAPI:
+    return create_app(site, site, members)
 
 
 class FakeSite:

@@ -11,11 +11,10 @@ import pytest
 
 from controller.events import Answer, Block, Decide, Duration, Learn, Move, Rename, Scope, Undo
 from controller.model.relationship import Status
-from controller.web.api import create_app
 from controller.web.commanding import tonight
 from controller.web.guard import LARGEST_BODY
 from controller.web.server import ServeError, Server, serve
-from tests.unit.web.fake_site import COOKIE, TOKEN, FakeSite, home
+from tests.unit.web.fake_site import COOKIE, TOKEN, FakeSite, app_of, home
 
 # ---------------------------------------------------------------- who may ask
 
@@ -30,7 +29,7 @@ from tests.unit.web.fake_site import COOKIE, TOKEN, FakeSite, home
         {"Authorization": f"Basic {TOKEN}"},
     ],
 )
-@pytest.mark.parametrize("path", ["/api/v1/graph", "/api/v1/openapi.json", "/metrics", "/", "/nowhere"])
+@pytest.mark.parametrize("path", ["/api/v1/graph", "/api/v1/openapi.json", "/metrics", "/nowhere", "/pages"])
 def test_nothing_is_told_without_the_token(server: Server, path: str, headers: dict[str, str]) -> None:
     answer = httpx.get(server.url + path, headers=headers)
     assert answer.status_code == 401
@@ -146,7 +145,7 @@ HOSTILE = "<script>alert(1)</script>\u202e\x00\ud800\"'\n"
 
 def test_hostile_names_are_data_only() -> None:
     site = FakeSite(home(HOSTILE))
-    running = serve(create_app(site, site, TOKEN), "127.0.0.1", 0)
+    running = serve(app_of(site), "127.0.0.1", 0)
     try:
         for route in ("graph", "status", "services", "devices", "requests"):
             answer = httpx.get(f"{running.url}/api/v1/{route}", headers={"Authorization": f"Bearer {TOKEN}"})
@@ -186,7 +185,7 @@ def test_openapi_describes_every_route(client: httpx.Client) -> None:
     assert graph["responses"]["200"]["content"]["application/json"]["schema"] == {
         "$ref": "#/components/schemas/Graph"
     }
-    assert graph["security"] == [{"HTTPBearer": []}]
+    assert graph["security"] == [{"HTTPBearer": []}, {"APIKeyCookie": []}]
     assert "Problem" in described["components"]["schemas"]
 
 
@@ -345,12 +344,12 @@ def test_unknown_addresses_and_methods_are_errors_of_the_same_form(client: httpx
         assert set(answer.json()) == {"code", "message", "remedy"}
 
 
-def test_an_error_inside_is_told_without_its_insides(site: FakeSite) -> None:
+def test_an_error_inside_is_told_without_its_insides() -> None:
     class Broken(FakeSite):
         def call(self, _command: object) -> Answer:
             raise RuntimeError("the secret plan")
 
-    running = serve(create_app(Broken(home()), site, TOKEN), "127.0.0.1", 0)
+    running = serve(app_of(Broken(home())), "127.0.0.1", 0)
     try:
         answer = httpx.post(
             f"{running.url}/api/v1/decisions/1/undo", headers={"Authorization": f"Bearer {TOKEN}"}
@@ -435,11 +434,11 @@ def test_metrics_are_in_the_format_of_prometheus(client: httpx.Client) -> None:
 
 def test_a_port_that_is_in_use_is_named(server: Server, site: FakeSite) -> None:
     with pytest.raises(ServeError, match=f"127.0.0.1 port {server.port}: Address already in use; stop"):
-        serve(create_app(site, site, TOKEN), "127.0.0.1", server.port)
+        serve(app_of(site), "127.0.0.1", server.port)
 
 
 def test_stopping_ends_listeners_and_frees_the_port_quickly(site: FakeSite) -> None:
-    running = serve(create_app(site, site, TOKEN), "127.0.0.1", 0)
+    running = serve(app_of(site), "127.0.0.1", 0)
     headers = {"Authorization": f"Bearer {TOKEN}"}
     with httpx.stream("GET", f"{running.url}/api/v1/events", headers=headers) as stream:
         lines = stream.iter_lines()
@@ -450,5 +449,5 @@ def test_stopping_ends_listeners_and_frees_the_port_quickly(site: FakeSite) -> N
         list(lines)  # ends by itself
     with pytest.raises(httpx.ConnectError):
         httpx.get(f"{running.url}/healthz")
-    again = serve(create_app(site, site, TOKEN), "127.0.0.1", running.port)
+    again = serve(app_of(site), "127.0.0.1", running.port)
     again.stop()
