@@ -5,6 +5,7 @@ Knows nothing of sockets and services. Also: observing (RFC 7641), FETCH and PAT
 
 import re
 from collections.abc import Mapping
+from functools import lru_cache
 
 from controller.dpi.dissector import Datagram
 from controller.dpi.message import Malformed, Message, Operation
@@ -33,6 +34,8 @@ _RESPONSES = frozenset({
 _OPTIONS = frozenset(
     {1, 3, 4, 5, 6, 7, 8, 9, 11, 12, 14, 15, 17, 19, 20, 23, 27, 28, 31, 35, 39, 60, 252, 258, 292}
 )
+
+_REMEMBERED = 256  # bytes; longer messages are read each time
 
 _ANSWER = Datagram((), answer=True)
 _PING = Datagram((Message("coap", "ping", Operation.LOOKUP, ""),))
@@ -131,6 +134,15 @@ def _request(code: int, data: bytes, offset: int, known: frozenset[int] | None) 
     return Message("coap", method, operation, path, None, None, False, detail)
 
 
+@lru_cache(maxsize=1024)
+def _asked(code: int, options: int, data: bytes, known: frozenset[int] | None) -> Datagram:
+    """The request whose options begin at `options`: devices ask the same again and again.
+
+    Only message id and token, which are in front, are new then.
+    """
+    return Datagram((_request(code, bytes(options) + data, options, known),))
+
+
 def _read(data: bytes, known: frozenset[int] | None) -> Datagram:
     """Section 3."""
     if len(data) < 4:
@@ -150,6 +162,8 @@ def _read(data: bytes, known: frozenset[int] | None) -> Datagram:
     if code < 32:
         if kind > _NON:  # sections 4.2 and 4.3
             raise _wrong("a request in an acknowledgement or reset", 0)
+        if len(data) <= _REMEMBERED:
+            return _asked(code, options, data[options:], known)
         return Datagram((_request(code, data, options, known),))
     if code >> 5 not in (2, 4, 5):
         raise _wrong(f"code class {code >> 5}", 1)

@@ -6,7 +6,6 @@ Knows nothing of TCP or of sockets. An ICMP error passes when it quotes somethin
 from struct import Struct
 from typing import Final
 
-from controller.dpi.dissector import Datagram
 from controller.dpi.frame import ICMP, IPV4, TCP, UDP, Headers, ip_text
 from controller.dpi.message import Malformed, Message, Operation
 from controller.dpi.refusal import prohibited
@@ -83,21 +82,20 @@ class DatagramJudge:
         except Malformed:
             hearing = judge.deny(context, "malformed", Reason.MALFORMED, now, observed)
             return self._denied(raw, headers, hearing)
-        if datagram.answer or _says_nothing(datagram):
+        messages = datagram.messages
+        if datagram.answer or not messages or messages[0].protocol == UNKNOWN:
             surely = datagram.answer
             if self._answers(self._udp, destination, destination_port, source, source_port, now, surely):
                 judge.counters["answers"] += 1
                 return NOTHING if observed else Outcome((raw,))
-            if not datagram.messages and self._goes_on(
-                source, source_port, destination, destination_port, now
-            ):
+            if not messages and self._goes_on(source, source_port, destination, destination_port, now):
                 judge.counters["answers"] += 1  # the client's own acknowledgement
                 return NOTHING if observed else Outcome((raw,))
-        if datagram.answer or not datagram.messages:
+        if datagram.answer or not messages:
             hearing = judge.deny(context, "answer", Reason.NOT_ASKED, now, observed)
             return Outcome((), tuple(hearing.events))
         key = (source_port, ANYBODY if context.ends.server == GROUP else destination, destination_port)
-        return self._request(self._udp, raw, headers, context, datagram.messages, key, observed, now)
+        return self._request(self._udp, raw, headers, context, messages, key, observed, now)
 
     def _request(
         self,
@@ -225,8 +223,3 @@ class DatagramJudge:
 def is_error(headers: Headers) -> bool:
     """Whether this is an ICMP or ICMPv6 error message."""
     return headers.kind in _ERRORS.get(headers.protocol or 0, ())
-
-
-def _says_nothing(datagram: Datagram) -> bool:
-    """Whether no request can be read from it, so that it may as well be an answer."""
-    return all(message.protocol == UNKNOWN for message in datagram.messages)
