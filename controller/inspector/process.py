@@ -38,8 +38,9 @@ FRAMES_PER_TURN: Final = 32  # of one interface, before the others and the line 
 READ_PER_TURN: Final = 256 * 1024  # bytes from the line
 LINES_AT_MOST: Final = 4  # that have connected and not said hello yet
 UNSENT_AT_MOST: Final = 1024 * 1024  # bytes for a slow controller; what is more waits
-UNDELIVERED_PER_TURN: Final = 200  # events in one turn
+UNDELIVERED_PER_TICK: Final = 200  # events at a time
 TURN: Final = 0.05  # seconds that nothing may happen before reports that are due are looked for
+TICK: Final = 0.01  # seconds between two looks at what is due, when there is always something to do
 RETRY: Final = 0.2  # seconds between two attempts to open an interface
 TIDY_EVERY: Final = 5.0  # seconds between two searches for what Python's reference counts have missed
 COUNTERS_EVERY: Final = 1.0  # seconds
@@ -133,7 +134,7 @@ class Inspector:
         self._down: set[str] = set()
         self._counters = {"errors": 0, "not sent": 0, "unsayable": 0}
         self._told: dict[str, int] = {}
-        self._next_retry = self._next_counters = self._next_error = 0.0
+        self._next_tick = self._next_retry = self._next_counters = self._next_error = 0.0
         self._stopped = False
         self._epoll = select.epoll()
         self._epoll.register(listener, select.EPOLLIN)
@@ -167,31 +168,54 @@ class Inspector:
         self._stopped = True
 
     def turn(self, timeout: float) -> None:
-        """Wait for something to do, at most `timeout` seconds, and do a bounded part of it."""
-        pending = [line for line in self._lines.values() if line.decoder.pending]
-        ready = dict(self._epoll.poll(0 if pending else timeout))
-        taps = [tap for fd, tap in self._by_fd.items() if fd in ready]
+        """Wait for something to do, at most `timeout` seconds, and do a bounded part of it.
+
+        Inspection first: those frames are waited for, the copies have long arrived.
+        """
+        pending = any(line.decoder.pending for line in self._lines.values())
+        copies: list[Tap] = []
+        others: set[int] = set()
+        ready = self._epoll.poll(0 if pending else timeout)
+        for fd, events in ready:
+            tap = self._by_fd.get(fd)
+            if tap is None:
+                others.add(fd)
+            elif events & select.EPOLLERR:
+                self._fails(tap)
+            elif self._way_out.get(tap.name) == tap.name:
+                self._serve(tap, observed=False)
+            else:
+                copies.append(tap)
+        if pending or others:
+            self._listen(others)
+        for tap in copies:
+            if self._taps.get(tap.name) is tap:  # the line may have brought other interfaces
+                self._serve(tap, observed=True)
+        self._housekeeping(idle=not ready)
+
+    def _listen(self, ready: set[int]) -> None:
+        """What was said on the lines, and whoever calls."""
         for line in list(self._lines.values()):
-            if line in pending or line.fileno() in ready:
-                self._attend(line, readable=line not in pending)
+            pending = line.decoder.pending
+            if pending or line.fileno() in ready:
+                self._attend(line, readable=not pending)
         if self._listener.fileno() in ready:
             self._accept()
-        # Inspection first: those frames are waited for, the copies have long arrived.
-        taps.sort(key=self._is_copy)
-        for tap in taps:
-            if self._taps.get(tap.name) is tap:
-                self._serve(tap)
-        self._housekeeping()
 
-    def _is_copy(self, tap: Tap) -> bool:
-        return self._way_out.get(tap.name) != tap.name
+    def _housekeeping(self, idle: bool) -> None:
+        moment = time.monotonic()
+        if idle or moment >= self._next_tick:
+            self._next_tick = moment + TICK
+            self._tick(moment)
+        for line in self._lines.values():
+            if line.wants_to_write or line.waits_to_write:
+                self._flush_all()
+                break
 
-    def _housekeeping(self) -> None:
-        now = self._clock()
-        outcome = self._guarded(self._inspection.tick, now)
+    def _tick(self, moment: float) -> None:
+        outcome = self._guarded(self._inspection.tick, self._clock())
         if outcome is not None and outcome.events:
             self._tell(outcome.events)
-        moment = time.monotonic()
         if moment >= self._next_retry:
             self._next_retry = moment + RETRY
             self._look_after_taps()
@@ -200,24 +224,25 @@ class Inspector:
             self._tell_counters()
         controller = self._controller
         if controller is not None and len(self._undelivered) and controller.has_room:
-            for _, event in zip(range(UNDELIVERED_PER_TURN), self._undelivered.take(), strict=False):
+            for _, event in zip(range(UNDELIVERED_PER_TICK), self._undelivered.take(), strict=False):
                 self._say(controller, event)
+
+    def _flush_all(self) -> None:
         for line in [line for line in self._lines.values() if line.wants_to_write or line.waits_to_write]:
             self._flush(line)
 
     # Frames
 
-    def _serve(self, tap: Tap) -> None:
+    def _serve(self, tap: Tap, observed: bool) -> None:
         """A bounded number of frames of one interface."""
         way_out = self._taps.get(self._way_out.get(tap.name, ""))
-        observed = self._is_copy(tap)
+        inspect, clock = self._inspection.frame, self._clock
         try:
             for _ in range(FRAMES_PER_TURN):
                 frame = tap.receive()
                 if frame is None:
                     return
-                self._down.discard(tap.name)
-                outcome = self._judge(frame, observed)
+                outcome = self._guarded(inspect, frame, observed, clock())
                 if outcome is None:
                     continue
                 if way_out is not None:
@@ -226,14 +251,22 @@ class Inspector:
                             self._counters["not sent"] += 1
                 if outcome.events:
                     self._tell(outcome.events)
+                if self._down:
+                    self._down.discard(tap.name)
         except TapGone as gone:
-            if tap.name not in self._down:  # once, however often it fails until frames come again
-                log.warning("interface %s; trying again every %s s", gone, RETRY)
-            self._down.add(tap.name)
-            self._close_tap(tap)
+            self._lose(tap, gone)
 
-    def _judge(self, frame: bytes, observed: bool) -> Outcome | None:
-        return self._guarded(self._inspection.frame, frame, observed, self._clock())
+    def _fails(self, tap: Tap) -> None:
+        try:
+            tap.check()
+        except TapGone as gone:
+            self._lose(tap, gone)
+
+    def _lose(self, tap: Tap, why: TapGone) -> None:
+        if tap.name not in self._down:  # once, however often it fails until frames come again
+            log.warning("interface %s; trying again every %s s", why, RETRY)
+        self._down.add(tap.name)
+        self._close_tap(tap)
 
     def _guarded(self, decide: Callable[P, Outcome], *args: P.args, **kwargs: P.kwargs) -> Outcome | None:
         """The only broad except: whatever goes wrong with a frame, it is dropped and the loop goes on."""

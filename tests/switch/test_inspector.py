@@ -145,14 +145,7 @@ class Process:
 
     def __init__(self, folder: Path, *wrapper: str) -> None:
         self.path = folder / "inspector.sock"
-        arguments = [
-            *wrapper,
-            sys.executable,
-            "-m",
-            "controller.inspector.process",
-            "--socket",
-            str(self.path),
-        ]
+        arguments = [*wrapper, sys.executable, "-m", "controller.inspector", "--socket", str(self.path)]
         self.log = (folder / "inspector.log").open("ab")
         self.popen = subprocess.Popen(arguments, stdout=self.log, stderr=self.log)
 

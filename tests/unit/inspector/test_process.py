@@ -64,6 +64,10 @@ class PairTap:
         self.mine.send(frame)
         return True
 
+    def check(self) -> None:
+        if self.gone:
+            raise TapGone(f"{self.name}: Network is down")
+
     def same(self) -> bool:
         return not self.gone
 
