@@ -24,6 +24,7 @@ Where to look, from the command line down; a module imports only from below it:
     flows/                the model as flows of five tables; look up, compare                   pure
     model/                who may talk to whom: devices, services, relationships                pure
     config.py             site.yaml as a checked value                                          pure
+    captures/             pcap and pcapng files, and what their frames say                      pure
     dpi/                  what did this frame say?                                              pure
 
 What is marked pure imports no os_ken, sockets, threads, clocks, files or logging. The exact layers are

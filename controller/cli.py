@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import segno
 from rich.console import Console, RenderableType
 
-from controller.commands import display
+from controller.commands import display, dissect
 from controller.commands.client import Client, ClientError, find, segment
 from controller.config import Config, ConfigError, parse
 from controller.web import token
@@ -261,6 +261,10 @@ def _target(config: Config) -> str:
     return f"tcp:{host}:{openflow.port}"
 
 
+def _dissect(arguments: Arguments) -> int:
+    return dissect.main(arguments.arguments)
+
+
 def _demo(arguments: Arguments) -> int:
     """The laboratory takes over this process; the controller never imports it."""
     source = Path(__file__).parents[1]
@@ -331,6 +335,8 @@ def _parser() -> Parser:
     )
     demo = commands.add_parser("demo", add_help=False, help="Build a smart home in Mininet and attack it")
     demo.set_defaults(action=_demo)
+    said = commands.add_parser("dissect", add_help=False, help="Print what the messages in a capture ask for")
+    said.set_defaults(action=_dissect)
     attach = add("attach", _attach, "Prepare a bridge of Open vSwitch for Graphwall", answers=False)
     attach.add_argument("bridge")
     attach.add_argument("--detach", action="store_true", help="give it back as it was")
@@ -397,8 +403,8 @@ def _arguments(given: Sequence[str]) -> Arguments:
     arguments, others = parser.parse_known_args(given)
     if arguments.verb is None:
         raise CliError("say what to do; see: graphwall --help")
-    if arguments.verb == "demo":  # the laboratory reads its own arguments
-        arguments.arguments = list(given[list(given).index("demo") + 1 :])
+    if arguments.verb in ("demo", "dissect"):  # they read their own arguments
+        arguments.arguments = list(given[list(given).index(arguments.verb) + 1 :])
     elif others:
         parser.error(f"unknown: {' '.join(others)}")
     return arguments

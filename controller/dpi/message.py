@@ -55,3 +55,8 @@ class Message:
     service: str | None = None
     opaque: bool = False
     detail: Mapping[str, object] = field(default_factory=dict, hash=False)
+
+
+def printable(text: str) -> str:
+    """A text from the network as UTF-8 can carry it; what is no text is written in hexadecimal."""
+    return text if text.isascii() else text.encode("utf-8", "backslashreplace").decode()

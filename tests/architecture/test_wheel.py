@@ -45,7 +45,7 @@ def test_every_file_of_the_product_is_in_the_wheel(wheel: zipfile.ZipFile, root:
 
 
 def test_the_wheel_installs_the_command_and_needs_no_laboratory(wheel: zipfile.ZipFile) -> None:
-    assert "graphwall = controller.cli:main" in metadata(wheel, "entry_points.txt")
+    assert "graphwall = controller.__main__:main" in metadata(wheel, "entry_points.txt")
     needed = Parser().parsestr(metadata(wheel, "METADATA")).get_all("Requires-Dist", [])
     always = {line.split(">")[0].split("=")[0].strip() for line in needed if "extra ==" not in line}
     assert "os-ken" in always

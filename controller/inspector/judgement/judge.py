@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import Final, NamedTuple
 
-from controller.dpi.message import Message, Operation
+from controller.dpi.message import Message, Operation, printable
 from controller.events import FromInspector
 from controller.inspector.judgement.conversations import Carried
 from controller.inspector.judgement.denials import Denials
@@ -338,9 +338,9 @@ class Judge:
 
 
 def _printable(message: Message) -> Message:
-    """The message with its texts as UTF-8 can carry them; what is no text is written in hexadecimal."""
+    """The message with its texts as UTF-8 can carry them."""
     texts = (message.resource, message.verb, message.identity or "", message.service or "")
     if all(text.isascii() for text in texts):
         return message
-    resource, verb, identity, service = (text.encode("utf-8", "backslashreplace").decode() for text in texts)
+    resource, verb, identity, service = map(printable, texts)
     return replace(message, resource=resource, verb=verb, identity=identity or None, service=service or None)
