@@ -1,6 +1,7 @@
-"""CoAP over UDP: what a client wants of which resource (RFC 7252).
+"""CoAP over UDP: what a client wants of which resource (RFC 7252). Over TCP: coap_tcp.py.
 
-Knows nothing of sockets and services. Also: observing (RFC 7641), FETCH and PATCH (RFC 8132).
+Knows nothing of sockets and services. Also: observing (RFC 7641), blocks (RFC 7959), FETCH and PATCH
+(RFC 8132).
 """
 
 import re
@@ -14,6 +15,7 @@ PORT = 5683
 
 _CON, _NON, _ACK, _RST = range(4)
 _URI_HOST, _OBSERVE, _URI_PATH, _URI_QUERY, _PROXY_URI, _PROXY_SCHEME = 3, 6, 11, 15, 35, 39
+_BLOCKS: Mapping[int, str] = {27: "block1", 23: "block2", 19: "q_block1", 31: "q_block2"}
 
 # Code of a request (section 12.1.1, RFC 8132) -> method, operation
 _METHODS: Mapping[int, tuple[str, Operation]] = {
@@ -61,7 +63,17 @@ def _part(value: bytes, offset: int) -> str:
     return text
 
 
-def _request(code: int, data: bytes, offset: int, known: frozenset[int] | None) -> Message:
+def _block(value: bytes, offset: int) -> str:
+    """A block option as RFC 7959 writes it (section 2.3): number, whether more will come, size in bytes."""
+    if len(value) > 3:
+        raise _wrong("Block longer than 3 bytes", offset)
+    number = int.from_bytes(value, "big")
+    return f"{number >> 4}/{number >> 3 & 1}/{1 << (number & 7) + 4}"
+
+
+def request(
+    code: int, data: bytes, offset: int, token_length: int, known: frozenset[int] | None = None
+) -> Message:
     """The message with method `code` whose options begin at `offset` (sections 3.1 and 5.10).
 
     Options that are not in `known` are Malformed, if `known` is given.
@@ -70,7 +82,7 @@ def _request(code: int, data: bytes, offset: int, known: frozenset[int] | None) 
     number = 0
     observe: int | None = None
     queries: list[str] = []
-    detail: dict[str, object] = {"token_length": offset - 4}
+    detail: dict[str, object] = {"token_length": token_length}
     end = len(data)
     while offset < end:
         first = data[offset]
@@ -111,6 +123,8 @@ def _request(code: int, data: bytes, offset: int, known: frozenset[int] | None) 
                 raise _wrong("Observe longer than 3 bytes", offset)
             if observe is None:  # section 5.4.5: a second one counts as unknown
                 observe = int.from_bytes(value, "big")
+        elif number in _BLOCKS:
+            detail[_BLOCKS[number]] = _block(value, offset)
         elif number == _URI_HOST:
             detail["host"] = value.decode("utf-8", "backslashreplace")
         elif number == _PROXY_URI:
@@ -140,7 +154,7 @@ def _asked(code: int, options: int, data: bytes, known: frozenset[int] | None) -
 
     Only message id and token, which are in front, are new then.
     """
-    return Datagram((_request(code, bytes(options) + data, options, known),))
+    return Datagram((request(code, bytes(options) + data, options, options - 4, known),))
 
 
 def _read(data: bytes, known: frozenset[int] | None) -> Datagram:
@@ -164,12 +178,12 @@ def _read(data: bytes, known: frozenset[int] | None) -> Datagram:
             raise _wrong("a request in an acknowledgement or reset", 0)
         if len(data) <= _REMEMBERED:
             return _asked(code, options, data[options:], known)
-        return Datagram((_request(code, data, options, known),))
+        return Datagram((request(code, data, options, options - 4, known),))
     if code >> 5 not in (2, 4, 5):
         raise _wrong(f"code class {code >> 5}", 1)
     if kind == _RST:
         raise _wrong("a response in a reset", 0)
-    _request(1, data, options, known)
+    request(1, data, options, options - 4, known)
     return _ANSWER
 
 

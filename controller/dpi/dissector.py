@@ -38,3 +38,11 @@ class StreamDissector(Protocol):
     def feed(self, data: bytes) -> Fed:
         """The next bytes in order; raises Malformed on what is ambiguous or not the protocol."""
         ...
+
+
+class Undecided(StreamDissector, Protocol):
+    """One that finds out itself which protocol it reads."""
+
+    def decide(self) -> Fed:
+        """Nothing more comes that could tell: what is not known by now is unknown."""
+        ...

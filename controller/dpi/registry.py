@@ -6,16 +6,18 @@ put one line into PROTOCOLS.
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from types import MappingProxyType
 
-from controller.dpi import coap, dhcp, dns, http, modbus, mqtt, ssdp, tls, vsl
-from controller.dpi.dissector import Datagram, Fed, StreamDissector
+from controller.dpi import coap, coap_tcp, dhcp, dns, http1, http2, modbus, mqtt, ssdp, tls, vsl
+from controller.dpi.dissector import Datagram, Fed, StreamDissector, Undecided
 from controller.dpi.message import Malformed, Message, Operation
 
 __all__ = ["PROTOCOLS", "UNKNOWN", "Datagram", "Fed", "Protocol", "Stream", "dissect_datagram", "open_stream"]
 
 UNKNOWN = "unknown"
 _UNDECIDED_AT_MOST = 16384  # bytes that may be looked at before a stream counts as unknown
+_INSIDE_AT_MOST = 3  # protocols that carry each other; what is deeper inside is unknown
 
 _UNKNOWN_DATAGRAM = Datagram((Message(UNKNOWN, "datagram", Operation.CONNECT, "", opaque=True),))
 _UNKNOWN_STREAM = (Message(UNKNOWN, "data", Operation.CONNECT, "", opaque=True),)
@@ -27,7 +29,8 @@ class Protocol:
 
     `datagram(payload, source port, destination port)` gives None for what is not its own and raises
     Malformed for what claims to be. `recognise(prefix, server port)` says whether a stream is its
-    own (None: too few bytes), then `opens` makes its dissector; `resumes` makes one for a stream
+    own (None: too few bytes), then `opens` makes its dissector, and is given what makes one for that
+    which it may carry inside; `resumes` makes one for a stream
     that is followed from its middle on, if the protocol can be read so.
     """
 
@@ -35,17 +38,21 @@ class Protocol:
     ports: frozenset[int] = frozenset()
     datagram: Callable[[bytes, int, int], Datagram | None] | None = None
     recognise: Callable[[bytes, int], bool | None] | None = None
-    opens: Callable[[int], StreamDissector] | None = None
+    opens: Callable[[Callable[[], Undecided]], StreamDissector] | None = None
     resumes: Callable[[], StreamDissector] | None = None
 
 
-def _http(server_port: int) -> StreamDissector:
-    return http.HttpStream(lambda: open_stream(server_port), (vsl.Vsl(),))
-
+_ON_HTTP = (vsl.Vsl(),)
+_ON_WEBSOCKET = MappingProxyType({vsl.CALLBACK_PROTOCOL: vsl.callbacks})
 
 PROTOCOLS: tuple[Protocol, ...] = (
     Protocol("tls", recognise=tls.TlsStream.recognise, opens=lambda _: tls.TlsStream()),
-    Protocol("http", recognise=http.recognise, opens=_http),  # and vsl on top of it
+    Protocol(  # and websocket inside, and vsl on top
+        "http",
+        recognise=http1.recognise,
+        opens=lambda inside: http1.HttpStream(inside, _ON_HTTP, _ON_WEBSOCKET),
+    ),
+    Protocol("http", recognise=http2.recognise, opens=lambda _: http2.Http2Stream(_ON_HTTP)),
     Protocol(
         "mqtt",
         frozenset({mqtt.PORT}),
@@ -68,13 +75,26 @@ PROTOCOLS: tuple[Protocol, ...] = (
         opens=lambda _: dns.DnsStream(),
         resumes=dns.DnsStream,
     ),
-    Protocol("coap", frozenset({coap.PORT}), coap.datagram),
+    Protocol(
+        "coap",
+        frozenset({coap.PORT}),
+        coap.datagram,
+        recognise=coap_tcp.recognise,
+        opens=lambda _: coap_tcp.CoapStream(),
+    ),
     Protocol("dhcp", frozenset({67, 68}), dhcp.datagram),
     Protocol("ssdp", frozenset({ssdp.PORT}), ssdp.datagram),
 )
 
 _DATAGRAMS = tuple(p.datagram for p in PROTOCOLS if p.datagram)
 _STREAMS = tuple((p, p.recognise, p.opens) for p in PROTOCOLS if p.recognise and p.opens)
+_STREAMS_BY_PORT = MappingProxyType(  # the usual ones of a port are asked first
+    {
+        port: tuple(sorted(_STREAMS, key=lambda stream: port not in stream[0].ports))
+        for protocol, _, _ in _STREAMS
+        for port in protocol.ports
+    }
+)
 _BY_PORT: Mapping[int, Callable[[bytes, int, int], Datagram | None]] = MappingProxyType(
     {port: p.datagram for p in PROTOCOLS if p.datagram for port in p.ports}
 )
@@ -114,10 +134,11 @@ def dissect_datagram(payload: bytes, src_port: int, dst_port: int) -> Datagram:
 class Stream:
     """What one client sends over TCP, in order. Once it has raised Malformed it is not used again."""
 
-    __slots__ = ("_fed", "_found", "_port", "_released", "_resumed", "_seen", "_settled")
+    __slots__ = ("_depth", "_fed", "_found", "_port", "_released", "_resumed", "_seen", "_settled")
 
-    def __init__(self, server_port: int, resumed: bool = False) -> None:
+    def __init__(self, server_port: int, resumed: bool = False, depth: int = 0) -> None:
         self._port = server_port
+        self._depth = depth  # how many others it is carried in
         self._resumed = resumed
         self._seen = b""  # what did not suffice to recognise a protocol
         self._found: StreamDissector | None = None
@@ -141,6 +162,13 @@ class Stream:
         self._released, self._settled = fed.released, fed.settled
         return fed
 
+    def decide(self) -> Fed:
+        """Nothing more comes that could tell which protocol this is."""
+        if self._found is not None or self._settled:
+            return Fed((), self._released, self._settled)
+        self._settled = True
+        return self._unknown()
+
     def end(self) -> Fed:
         """No more will come. Raises Malformed for the beginning of a message; too little is unknown."""
         if self._settled or self._released == self._fed:
@@ -156,15 +184,18 @@ class Stream:
 
     def _recognise(self) -> tuple[StreamDissector | None, bool]:
         """The dissector for what was seen so far; without one, whether nobody will ever know it."""
-        seen, port, undecided = self._seen, self._port, not self._seen
-        for protocol, recognise, opens in _STREAMS:
+        if self._depth > _INSIDE_AT_MOST:
+            return None, True
+        seen, port = self._seen, self._port
+        for protocol, recognise, opens in _STREAMS_BY_PORT.get(port, _STREAMS):
             answer = recognise(seen, port)
             if answer:
-                return opens(port), False
+                return opens(partial(Stream, port, depth=self._depth + 1)), False
+            if answer is None and len(seen) <= _UNDECIDED_AT_MOST:
+                return None, False  # so that it is the same one however the stream is cut
             if answer is False and self._resumed and protocol.resumes and port in protocol.ports:
                 return protocol.resumes(), False
-            undecided = undecided or answer is None
-        return None, not undecided or len(seen) > _UNDECIDED_AT_MOST
+        return None, True
 
 
 def open_stream(server_port: int, resumed: bool = False) -> Stream:

@@ -6,7 +6,7 @@ the agent that a request goes to serves them all, so a message names its service
 
 import json
 from base64 import b64decode
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import lru_cache
 from types import MappingProxyType
 
@@ -20,7 +20,7 @@ _SEARCH = "/search/"
 _NAMES = ("serviceId", "name", "id")  # of the calling service, in the JSON of Authorization
 _ENDINGS = frozenset({"/service/register", "/service/unregister", "/ka/handshake"})
 _CALLBACKS = "/callbacks"
-_CALLBACK_PROTOCOL = b"v1.vsl.ds2os.org"
+CALLBACK_PROTOCOL = b"v1.vsl.ds2os.org"  # of the WebSocket that callbacks go over
 
 # What the body of a POST to a node says -> what it asks for
 OPERATIONS: Mapping[str, Operation] = MappingProxyType(
@@ -105,7 +105,7 @@ class Vsl:
         path = head.path
         if path.startswith(_PREFIX) or (head.method == "POST" and path in _ENDINGS):
             return True
-        if path == _CALLBACKS and _CALLBACK_PROTOCOL in head.fields.get(b"sec-websocket-protocol", b""):
+        if path == _CALLBACKS and CALLBACK_PROTOCOL in head.fields.get(b"sec-websocket-protocol", b""):
             return True
         return head.fields.get(b"authorization", b"")[:4].upper() == b"VSL "
 
@@ -133,8 +133,7 @@ class Vsl:
         identity = caller(head)
         if address.startswith(_SEARCH):
             return _message("search", Operation.LOOKUP, address, identity, None, head)
-        parts = address.split("/", 3)
-        service = parts[2] if len(parts) > 2 and parts[2] else None
+        service = _service(address)
         if head.method != "POST":
             return _message(*_by_method(head.method), address, identity, service, head)
         fields = _body_fields(head, body)
@@ -145,6 +144,33 @@ class Vsl:
             raise _wrong("a POST to a node without an operation")
         operation = OPERATIONS.get(asked, Operation.EXECUTE)
         return _message(asked.lower()[:64], operation, address, identity, service, head)
+
+
+def callbacks(head: Head) -> Callable[[bytes], tuple[Message, ...]]:
+    """Reads what a client sends on the WebSocket that a request has opened.
+
+    The agent invokes, the client acknowledges; an agent that is itself the client may invoke too.
+    """
+    identity = caller(head)
+
+    def read(data: bytes) -> tuple[Message, ...]:
+        fields = text_fields(data) if data[:1] and data[0] >> 5 == 5 else _json_fields(data, "a callback")
+        if "invoke" not in fields:
+            return (_message("callback", Operation.CONNECT, head.path, identity, None, head),)
+        asked, address = fields["invoke"], fields.get("address")
+        if asked is None or not address or not address.startswith("/"):
+            raise _wrong("a callback that does not say what it invokes where")
+        operation = OPERATIONS.get(asked, Operation.EXECUTE)
+        service = _service(address)
+        return (_message(asked.lower()[:64], operation, address, identity, service, head),)
+
+    return read
+
+
+def _service(address: str) -> str | None:
+    """The service that a node belongs to: the second part of its address."""
+    parts = address.split("/", 3)
+    return parts[2] if len(parts) > 2 and parts[2] else None
 
 
 def _by_method(method: str) -> tuple[str, Operation]:

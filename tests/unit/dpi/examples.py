@@ -20,6 +20,21 @@ def modbus(transaction: int, pdu: str) -> bytes:
     return transaction.to_bytes(2, "big") + b"\0\0" + (len(data) + 1).to_bytes(2, "big") + b"\1" + data
 
 
+def websocket(payload: bytes, first: int = 0x82, key: bytes = b"abcd") -> bytes:
+    """A frame of a client (RFC 6455, section 5.2)."""
+    size = len(payload)
+    wide = 0 if size < 126 else 2 if size < 65536 else 8
+    length = (
+        bytes([0x80 | size]) if not wide else (b"\xfe" if wide == 2 else b"\xff") + size.to_bytes(wide, "big")
+    )
+    return bytes([first]) + length + key + bytes(byte ^ key[at % 4] for at, byte in enumerate(payload))
+
+
+def http2(kind: int, stream: int, payload: bytes, flags: int = 0) -> bytes:
+    """A frame (RFC 9113, section 4.1)."""
+    return len(payload).to_bytes(3, "big") + bytes([kind, flags]) + stream.to_bytes(4, "big") + payload
+
+
 def tls(extensions: str) -> bytes:
     more = bytes.fromhex(extensions)
     hello = b"\3\3" + b"r" * 32 + b"\0" + bytes.fromhex("0004 1301 1302 0100")
@@ -36,6 +51,9 @@ ALIASES: Final = mqtt(0x32, b"\0\3a/b\0\1\3\x23\0\7xyz") + mqtt(0x30, b"\0\0\3\x
 CHUNKED: Final = (
     http("POST /d", "Transfer-Encoding: chunked") + b"3\r\n{ }\r\nA;x=y\r\n{123456789\r\n0\r\nX: y\r\n\r\n"
 )
+PREFACE: Final = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + http2(4, 0, b"")
+# GET http x /ab, all literal but what the static table has; then the same by reference to the table
+BLOCK: Final = b"\x82\x86\x41\1x\x44\3/ab\x40\4some\5field"
 QUERY: Final = bytes.fromhex("1234 0100 0001 0000 0000 0000 03777777 076578616d706c65 03636f6d 00 0001 0001")
 VSL: Final = "Authorization: VSL eyJzZXJ2aWNlSWQiOiJ4In0="
 
@@ -45,6 +63,29 @@ STREAMS: Final[tuple[tuple[int, bytes], ...]] = (
     (80, CHUNKED + http("GET /e") + b"\r\n" + http("DELETE /f", "Host: y")),
     (80, http("CONNECT h:1") + CONNECT + PUBLISH),
     (80, http("GET /g", "Upgrade: h2c", "Connection: Upgrade") + http("GET /h")),
+    (
+        80,
+        http("GET /ws", "Upgrade: websocket", "Connection: Upgrade")
+        + websocket(CONNECT)
+        + websocket(PUBLISH[:4], 2)
+        + websocket(b"?", 0x89)
+        + websocket(PUBLISH[4:], 0x80),
+    ),
+    (80, http("GET /g", "Upgrade: h2c", "Connection: Upgrade") + PREFACE + http2(1, 3, BLOCK, 5)),
+    (
+        80,
+        PREFACE
+        + http2(1, 1, b"\2" + BLOCK[:7] + b"xx", 8)
+        + http2(9, 1, BLOCK[7:], 4)
+        + http2(0, 1, b"body", 1)
+        + http2(8, 0, b"\0\0\1\0")
+        + http2(1, 3, b"\x82\x86\xbf\xbe", 5),
+    ),
+    (
+        5683,
+        bytes.fromhex("30e1 220480 00e2 6301 aabbcc b3666f6f 0162 0000")
+        + bytes.fromhex("d0 02 03 b178 ff 6f6e6f6e6f6e6f6e6f6e6f6e 2145 7f ff76 00e4"),
+    ),
     (8081, http("POST /vsl/agent1/light1", VSL, body=json.dumps({"operation": "NOTIFY"}).encode()) * 2),
     (
         8081,
@@ -62,7 +103,7 @@ STREAMS: Final[tuple[tuple[int, bytes], ...]] = (
     (53, len(QUERY).to_bytes(2, "big") + QUERY),
 )
 OPAQUE: Final[tuple[tuple[int, bytes], ...]] = (
-    (80, http("GET /ws", "Upgrade: websocket", "Connection: Upgrade") + b"\x81\x82abcd12"),
+    (80, http("GET /ws", "Upgrade: websocket", "Connection: Upgrade") + websocket(b"{}")),
     (80, http("CONNECT h:1") + b"\0\0\0\0\0\0\0\0\0\0\0\0"),
     (
         8883,
