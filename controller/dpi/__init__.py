@@ -5,8 +5,10 @@
     registry.py   all protocols as data; recognition by content
     refusal.py    the frames that end a denied conversation: TCP resets, ICMP prohibited; craft.py builds them
     message.py    what every dissector finds; dissector.py: the shapes in which it says so
+    cursor.py     takes binary messages apart; framed.py: streams of messages that say how long they are
 
-and one file for each protocol (cbor.py helps vsl.py). To add one: write `name.py` beside them (its
-stream class or its datagram function, raising only Malformed), add one line to PROTOCOLS in
-registry.py, a test file tests/unit/dpi/test_name.py, and a capture.
+and one file for each protocol (cbor.py helps vsl.py, opcua_values.py opcua.py). To add one: write
+`name.py` beside them (its stream class or its datagram function, raising only Malformed), add one
+line to PROTOCOLS in registry.py, a test file tests/unit/dpi/test_name.py with its examples, and a
+capture.
 """

@@ -9,7 +9,20 @@ from dataclasses import dataclass
 from functools import partial
 from types import MappingProxyType
 
-from controller.dpi import coap, coap_tcp, dhcp, dns, http1, http2, modbus, mqtt, ssdp, tls, vsl
+from controller.dpi import (
+    coap,
+    coap_tcp,
+    dhcp,
+    dns,
+    http1,
+    http2,
+    modbus,
+    mqtt,
+    opcua,
+    ssdp,
+    tls,
+    vsl,
+)
 from controller.dpi.dissector import Datagram, Fed, StreamDissector, Undecided
 from controller.dpi.message import Malformed, Message, Operation
 
@@ -81,6 +94,13 @@ PROTOCOLS: tuple[Protocol, ...] = (
         coap.datagram,
         recognise=coap_tcp.recognise,
         opens=lambda _: coap_tcp.CoapStream(),
+    ),
+    Protocol(
+        "opcua",
+        frozenset({opcua.PORT}),
+        recognise=opcua.recognise,
+        opens=lambda _: opcua.OpcUaStream(),
+        resumes=lambda: opcua.OpcUaStream(resumed=True),
     ),
     Protocol("dhcp", frozenset({67, 68}), dhcp.datagram),
     Protocol("ssdp", frozenset({ssdp.PORT}), ssdp.datagram),

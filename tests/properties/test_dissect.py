@@ -21,7 +21,7 @@ from tests.unit.dpi.frames import ethernet, ipv4, ipv6, tcp, udp, udp_segment
 T = TypeVar("T")
 SLOWEST: Final = 0.25  # seconds for one small input, on a machine that does other things too
 EXAMPLES: Final = settings(max_examples=300, deadline=None)
-PORTS: Final = [53, 67, 68, 80, 502, 1883, 1900, 5353, 5355, 5683, 8081, 8883, 40000]
+PORTS: Final = sorted({80, 8081, 8883, 40000}.union(*[protocol.ports for protocol in PROTOCOLS]))
 
 FRAMES: Final = (
     tcp(1, b"GET / HTTP/1.1\r\n\r\n"),
@@ -139,3 +139,14 @@ def test_examples_of_streams_are_valid(port: int, data: bytes) -> None:
 def test_examples_of_datagrams_are_valid(port: int, data: bytes) -> None:
     (message, *_) = dissect_datagram(data, 40000, port).messages
     assert message.protocol != "unknown"
+
+
+def test_every_protocol_has_an_example() -> None:
+    found = {
+        message.protocol
+        for port, data in STREAMS + OPAQUE
+        for message in open_stream(port).feed(data).messages
+    }
+    for port, data in DATAGRAMS:
+        found |= {message.protocol for message in dissect_datagram(data, 40000, port).messages}
+    assert {protocol.name for protocol in PROTOCOLS} <= found

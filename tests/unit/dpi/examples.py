@@ -1,9 +1,13 @@
 """Valid streams and datagrams of every protocol, to be cut, damaged and repeated: (server port, bytes)."""
 
 import json
+from importlib import import_module
+from importlib.util import find_spec
 from typing import Final
 
 import cbor2
+
+from controller.dpi.registry import PROTOCOLS
 
 
 def mqtt(first: int, body: bytes) -> bytes:
@@ -57,6 +61,14 @@ BLOCK: Final = b"\x82\x86\x41\1x\x44\3/ab\x40\4some\5field"
 QUERY: Final = bytes.fromhex("1234 0100 0001 0000 0000 0000 03777777 076578616d706c65 03636f6d 00 0001 0001")
 VSL: Final = "Authorization: VSL eyJzZXJ2aWNlSWQiOiJ4In0="
 
+
+def beside(name: str) -> tuple[tuple[int, bytes], ...]:
+    """The examples that stand in the unit tests of the protocols."""
+    tests = [f"tests.unit.dpi.test_{protocol.name}" for protocol in PROTOCOLS]
+    modules = [import_module(test) for test in tests if find_spec(test)]
+    return tuple(example for module in modules for example in getattr(module, name, ()))
+
+
 STREAMS: Final[tuple[tuple[int, bytes], ...]] = (
     (80, http("GET /a?b=c", "Host: x", "User-Agent: curl/8") * 2),
     (80, http("PUT /b", body=b'{"a": 12}') + http("HEAD /c") + http("PUT /on", body=b"on")),
@@ -101,6 +113,7 @@ STREAMS: Final[tuple[tuple[int, bytes], ...]] = (
     (502, modbus(1, "01 0010 0010") + modbus(2, "06 0001 ffff") + modbus(3, "0f 0000 000a 02 ff03")),
     (502, modbus(1, "17 0000 0002 0004 0001 02 0001") + modbus(2, "2b 0e 01 00")),
     (53, len(QUERY).to_bytes(2, "big") + QUERY),
+    *beside("STREAMS"),
 )
 OPAQUE: Final[tuple[tuple[int, bytes], ...]] = (
     (80, http("GET /ws", "Upgrade: websocket", "Connection: Upgrade") + websocket(b"{}")),
@@ -116,6 +129,7 @@ OPAQUE: Final[tuple[tuple[int, bytes], ...]] = (
         + b"\x14\3\3\0\1\1",
     ),
     (9999, b"\xffunknown"),
+    *beside("OPAQUE"),
 )
 DATAGRAMS: Final[tuple[tuple[int, bytes], ...]] = (
     (5683, bytes.fromhex("4401 1234 01020304 b3666f6f 03626172 43613d62")),
@@ -138,4 +152,5 @@ DATAGRAMS: Final[tuple[tuple[int, bytes], ...]] = (
     ),
     (1900, b"M-SEARCH * HTTP/1.1\r\nHOST: 239.255.255.250:1900\r\nMAN: x\r\nST: ssdp:all\r\n\r\n"),
     (1900, b"NOTIFY * HTTP/1.1\r\nNT: upnp:rootdevice\r\nNTS: ssdp:alive\r\nUSN: uuid:1\r\n\r\n"),
+    *beside("DATAGRAMS"),
 )

@@ -1,74 +1,15 @@
 """Real traffic, from frames to messages, against what tshark reads in it: (frame, verb, resource)."""
 
-import gzip
-import io
-import shutil
-import subprocess
 from collections import Counter
-from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
-from scapy.utils import RawPcapReader
 
-from controller.dpi.frame import TCP, UDP, parse
-from controller.dpi.message import Malformed
-from controller.dpi.registry import PROTOCOLS, dissect_datagram
-from controller.dpi.stream import ConnectionTable
-
-CAPTURES = Path(__file__).parents[4] / "shared" / "captures"
-USUAL = frozenset(port for protocol in PROTOCOLS for port in protocol.ports)
-Row = tuple[int, str, str]
+from tests.unit.dpi.captures import CAPTURES, Row, compare, needs_tshark, ours, tshark
 
 pytestmark = [
     pytest.mark.skipif(not CAPTURES.is_dir(), reason=f"no captures in {CAPTURES}"),
-    pytest.mark.skipif(shutil.which("tshark") is None, reason="tshark is not installed"),
+    needs_tshark,
 ]
-
-
-def frames(path: Path) -> list[bytes]:
-    data = path.read_bytes()
-    if path.suffix == ".gz":
-        data = gzip.decompress(data)
-    return [raw for raw, _ in RawPcapReader(io.BytesIO(data))]
-
-
-def ours(path: Path, protocols: str) -> Counter[Row]:
-    table, found = ConnectionTable(), Counter[Row]()
-    for number, raw in enumerate(frames(path), 1):
-        try:
-            headers = parse(raw, captured=True)
-            if headers.protocol == TCP:
-                resume = headers.dst_port in USUAL
-                _, step = table.frame(raw, headers, float(number), observed=True, resume=resume)
-                messages = step.messages
-            elif headers.protocol == UDP and not headers.fragment:
-                payload = raw[headers.payload_offset : headers.payload_end]
-                messages = dissect_datagram(payload, headers.src_port or 0, headers.dst_port or 0).messages
-            else:
-                continue
-        except Malformed:
-            continue
-        found.update((number, m.verb, m.resource) for m in messages if m.protocol in protocols)
-    return found
-
-
-def tshark(path: Path, wanted: str, *fields: str) -> Iterator[tuple[int, list[list[str]]]]:
-    """Frame numbers, and of each field all its values."""
-    command = ["tshark", "-r", str(path), "-Y", wanted, "-o", "http.desegment_body:FALSE", "-T", "fields"]
-    command += ["-E", "occurrence=a", "-E", "aggregator=\x01", "-e", "frame.number"]
-    for field in fields:
-        command += ["-e", field]
-    done = subprocess.run(command, capture_output=True, text=True, errors="replace", check=False)
-    for line in done.stdout.splitlines():
-        number, *values = line.split("\t")
-        yield int(number), [value.split("\x01") if value else [] for value in values]
-
-
-def compare(mine: Counter[Row], theirs: Counter[Row], only_theirs: set[int]) -> None:
-    assert theirs
-    assert mine - theirs == Counter()
-    assert {frame for frame, _, _ in theirs - mine} == only_theirs
 
 
 @pytest.mark.parametrize(
