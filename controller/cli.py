@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import segno
 from rich.console import Console, RenderableType
 
-from controller.commands import display, dissect
+from controller.commands import display, dissect, membership
 from controller.commands.client import Client, ClientError, find, segment
 from controller.config import Config, ConfigError, parse
 from controller.web import token
@@ -104,6 +104,18 @@ def _status(arguments: Arguments) -> int:
 
 def _requests(arguments: Arguments) -> int:
     answer = _client(arguments).get("requests")
+    if arguments.id is not None:
+        wanted = arguments.id
+        found = display.request(answer, wanted, time.time())
+        if found is None:
+            raise CliError(
+                f"there is no request {visible(wanted)}, or more than one begins so; "
+                "list the open ones with: graphwall requests"
+            )
+        (one,) = [r for r in answer["requests"] if r["id"] == wanted] or [
+            r for r in answer["requests"] if r["id"].startswith(wanted)
+        ]
+        return _print(arguments, one, lambda _: found)
     return _print(arguments, answer, lambda found: display.requests(found, time.time()))
 
 
@@ -181,6 +193,19 @@ def _block(arguments: Arguments) -> int:
     return _done(arguments, word, f"devices/{segment(arguments.device)}/block", blocked=blocked)
 
 
+def _people(arguments: Arguments) -> int:
+    answer, shown = membership.carry_out_people(_client(arguments), arguments)
+    _print(arguments, answer, lambda _: shown)
+    if arguments.what == "invite" and not arguments.json:
+        _print_link(answer["url"])
+    return 0
+
+
+def _tokens(arguments: Arguments) -> int:
+    answer, shown = membership.carry_out_tokens(_client(arguments), arguments)
+    return _print(arguments, answer, lambda _: shown)
+
+
 # ---------------------------------------------------------------- running
 
 
@@ -196,7 +221,7 @@ def _run(arguments: Arguments) -> NoReturn:
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         signal.signal(number, ending.handle)
     try:
-        with run.running(config, folder, ending) as started:
+        with run.running(config, folder, ending, arguments.insecure) as started:
             _report(config, folder, started)
             ending.asked.wait()
     except run.EXPECTED as error:
@@ -214,6 +239,7 @@ def _report(config: Config, folder: Path, started: "Started") -> None:
         ("Switches", f"may connect to {started.switches}"),
         ("Inspector", "not running" if started.inspector is None else f"process {started.inspector}"),
         ("API", f"{started.api}/api/v1/, token in {folder / token.FILE}"),
+        *(() if started.fingerprint is None else (("Certificate", f"SHA-256 {started.fingerprint}"),)),
         ("State", f"{folder}: {kept}"),
     )
     console.print(display.report(rows))
@@ -333,6 +359,9 @@ def _parser() -> Parser:
     run.add_argument(
         "--log-level", choices=("debug", "info", "warning", "error"), default="info", help="default: info"
     )
+    run.add_argument(
+        "--insecure", action="store_true", help="serve the API without TLS even beyond this machine"
+    )
     demo = commands.add_parser("demo", add_help=False, help="Build a smart home in Mininet and attack it")
     demo.set_defaults(action=_demo)
     said = commands.add_parser("dissect", add_help=False, help="Print what the messages in a capture ask for")
@@ -350,7 +379,8 @@ def _parser() -> Parser:
     )
 
     add("status", _status, "Show the site in numbers")
-    add("requests", _requests, "List what waits for your answer")
+    requests = add("requests", _requests, "List what waits for your answer, or show one")
+    requests.add_argument("id", metavar="ID", nargs="?", help="of one request, or its beginning")
     for verb, text in (("approve", "Allow what a request asks for"), ("deny", "Keep it blocked")):
         decide = add(verb, _decide, text)
         decide.add_argument("id", help="of the request, or its beginning")
@@ -393,6 +423,8 @@ def _parser() -> Parser:
     rename = add("rename", _rename, "Give a device or service a name that stays")
     rename.add_argument("id", metavar="ID")
     rename.add_argument("name", metavar="NAME")
+    membership.add_people(add("people", _people, "Show who may sign in; invite, change or remove somebody"))
+    membership.add_tokens(add("tokens", _tokens, "Show which programs may ask; add or remove one"))
     for verb, text in (("block", "Let nothing of a device pass"), ("unblock", "Let a device in again")):
         add(verb, _block, text).add_argument("device", metavar="DEVICE")
     return top

@@ -96,10 +96,23 @@ class OpenFlow(_Section):
 
 
 class Api(_Section):
-    """Where the page and the API listen."""
+    """Where the page and the API listen.
+
+    Beyond this machine they are served with TLS: with the certificate given here, or one made at first
+    start. `url`: how others reach them, where that differs from `listen` (behind a proxy).
+    """
 
     listen: Address = "127.0.0.1"
     port: Port = 8080
+    certificate: str | None = None
+    key: str | None = None
+    url: Annotated[str, Field(pattern=r"^https?://[^/\s]+$")] | None = None
+
+    @model_validator(mode="after")
+    def _both_or_none(self) -> "Api":
+        if (self.certificate is None) != (self.key is None):
+            raise ValueError("TLS needs both certificate and key")
+        return self
 
 
 class Learning(_Section):

@@ -3,9 +3,12 @@
 Knows nothing of what is asked or printed.
 """
 
+import hmac
 import http.client
 import json
+import ssl
 from collections.abc import Mapping
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlencode, urlsplit
@@ -24,11 +27,15 @@ class ClientError(Exception):
 
 
 class Client:
-    """Asks the controller at `url` (such as "http://127.0.0.1:8080")."""
+    """Asks the controller at `url` (such as "http://127.0.0.1:8080").
 
-    def __init__(self, url: str, shown: str) -> None:
+    `fingerprint`: SHA-256 of the certificate that it has to show, for https.
+    """
+
+    def __init__(self, url: str, shown: str, fingerprint: str | None = None) -> None:
         self._url = url
         self._token = shown
+        self._fingerprint = fingerprint
 
     def get(self, path: str, **parameters: str | int | None) -> Json:
         given = {key: value for key, value in parameters.items() if value is not None}
@@ -38,11 +45,36 @@ class Client:
     def post(self, path: str, body: Mapping[str, object]) -> Json:
         return self._ask("POST", f"{PREFIX}/{path}", json.dumps(body))
 
-    def _ask(self, method: str, target: str, body: str | None) -> Json:
+    def delete(self, path: str) -> Json:
+        return self._ask("DELETE", f"{PREFIX}/{path}", None)
+
+    def patch(self, path: str, body: Mapping[str, object]) -> Json:
+        return self._ask("PATCH", f"{PREFIX}/{path}", json.dumps(body))
+
+    def _connection(self) -> http.client.HTTPConnection:
         parts = urlsplit(self._url)
-        connection = http.client.HTTPConnection(parts.hostname or "", parts.port, timeout=ANSWER_WITHIN)
+        host = parts.hostname or ""
+        if parts.scheme != "https":
+            return http.client.HTTPConnection(host, parts.port, timeout=ANSWER_WITHIN)
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        context.check_hostname = False  # _verify() compares the certificate itself
+        context.verify_mode = ssl.CERT_NONE
+        return http.client.HTTPSConnection(host, parts.port, timeout=ANSWER_WITHIN, context=context)
+
+    def _verify(self, connection: http.client.HTTPConnection) -> None:
+        """Insist on the certificate that the controller has noted, before the token is sent."""
+        if not isinstance(connection.sock, ssl.SSLSocket):
+            return
+        shown = sha256(connection.sock.getpeercert(binary_form=True) or b"").hexdigest()
+        if self._fingerprint is None or not hmac.compare_digest(shown, self._fingerprint):
+            raise ClientError(f"what answers at {self._url} shows another certificate than the controller's")
+
+    def _ask(self, method: str, target: str, body: str | None) -> Json:
+        connection = self._connection()
         headers = {"Authorization": f"Bearer {self._token}", "Content-Type": "application/json"}
         try:
+            connection.connect()
+            self._verify(connection)
             connection.request(method, target, body, headers)
             answer = connection.getresponse()
             content = answer.read()
@@ -84,7 +116,7 @@ def _problem(found: Json, status: int) -> str:
 def find(state: Path) -> Client:
     """The client of the controller that runs with this state folder; raises ClientError."""
     try:
-        url = (state / ADDRESS_FILE).read_text().strip()
+        url, _, fingerprint = (state / ADDRESS_FILE).read_text().strip().partition(" ")
         shown = (state / token.FILE).read_text().strip()
     except FileNotFoundError as error:
         raise ClientError(
@@ -97,4 +129,4 @@ def find(state: Path) -> Client:
         raise ClientError(
             f"the state folder {state} cannot be read: {reason}; run this as the user of the controller"
         ) from None
-    return Client(url, shown)
+    return Client(url, shown, fingerprint or None)

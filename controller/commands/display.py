@@ -45,14 +45,14 @@ def line(*parts: object) -> Text:
     return Text.assemble(*(part if isinstance(part, Text) else plain(part) for part in parts))
 
 
-def _table(*columns: str) -> Table:
+def table(*columns: str) -> Table:
     table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
     for column in columns:
         table.add_column(column, overflow="fold")
     return table
 
 
-def _row(table: Table, *cells: object) -> None:
+def row(table: Table, *cells: object) -> None:
     table.add_row(*(cell if isinstance(cell, Text) else plain(cell) for cell in cells))
 
 
@@ -60,7 +60,7 @@ def _plural(number: int, word: str) -> str:
     return f"{number} {word}{'' if number == 1 else 's'}"
 
 
-def _when(at: float | None) -> str:
+def when(at: float | None) -> str:
     return "" if at is None else time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(at))
 
 
@@ -94,7 +94,7 @@ def status(answer: Json) -> RenderableType:
         ("Treatments", pairs),
         ("Requests", _asks(answer["requests"])),
     ):
-        _row(table, plain(name, "dim"), value)
+        row(table, plain(name, "dim"), value)
     return table
 
 
@@ -102,6 +102,27 @@ def _asks(number: int) -> Text:
     if not number:
         return plain("none open", "green")
     return plain(f"{number} open; see them with: graphwall requests", "yellow")
+
+
+def request(answer: Json, wanted: str, now: float) -> RenderableType | None:
+    """One request with all that is known of it; None when there is none with this id or beginning of one."""
+    fitting = [one for one in answer["requests"] if one["id"].startswith(wanted)]
+    exact = [one for one in fitting if one["id"] == wanted] or fitting
+    if not wanted or len(exact) != 1:
+        return None
+    found = exact[0]
+    details = Table.grid(padding=(0, 2))
+    for name, value in (
+        ("Asks", f"{found['client_name']} ({found['client']})"),
+        ("Is asked", f"{found['server_name']} ({found['server']})" if found["server"] else ""),
+        ("First", when(found["first_seen"])),
+        ("Last", when(found["last_seen"])),
+        ("Sensitive", "yes: it needs a manager" if found["sensitive"] else ""),
+        ("Relationships", " ".join(found["relationships"])),
+    ):
+        if value:
+            row(details, plain(f"  {name}", "dim"), value)
+    return Group(_card(found, now), details)
 
 
 def requests(answer: Json, now: float) -> RenderableType:
@@ -152,7 +173,7 @@ def graph(answer: Json) -> RenderableType:
         for edge in edges:
             relationship = edge["relationship"]
             what = _what(relationship["access"])
-            _row(table, f"  {edge['id']}", _marked(relationship["status"]), edge["treatment"], what)
+            row(table, f"  {edge['id']}", _marked(relationship["status"]), edge["treatment"], what)
         shown.append(table)
     counted = _plural(len(answer["relationships"]), "relationship"), _plural(len(services), "service")
     return Group(*shown, Text(), plain(f"{counted[0]} of {counted[1]}."))
@@ -193,15 +214,18 @@ def services(answer: Json) -> RenderableType:
 
 
 def devices(answer: Json) -> RenderableType:
-    if not answer["devices"]:
+    """Devices of the site, then who outside they talk to. "Everyone on the site" is an address, no device."""
+    found = [device for device in answer["devices"] if device["place"] != "group"]
+    if not found:
         return plain("No device was seen yet.")
-    table = _table("Id", "Name", "Kind", "Admission", "Addresses")
-    for device in answer["devices"]:
+    shown = table("Id", "Name", "Kind", "Admission", "Addresses")
+    for device in sorted(found, key=lambda device: device["place"] != "site"):
         admission = device["admission"]
         style = {"new": "yellow", "blocked": "red"}.get(admission, "")
         addresses = " ".join(sorted(device["addresses"]))
-        _row(table, device["id"], device["name"], device["kind"], plain(admission, style), addresses)
-    return table
+        word = plain(admission, style) if device["place"] == "site" else plain("outside", "dim")
+        row(shown, device["id"], device["name"], device["kind"], word, addresses)
+    return shown
 
 
 def one_service(answer: Json) -> RenderableType:
@@ -224,7 +248,8 @@ def one_service(answer: Json) -> RenderableType:
 
 
 def why(answer: Json) -> RenderableType:
-    return Group(_marked(answer["verdict"]), *(plain(sentence) for sentence in answer["sentences"]))
+    verdict = "not known" if answer["verdict"] == "unknown" else answer["verdict"]
+    return Group(_marked(verdict), *(plain(sentence) for sentence in answer["sentences"]))
 
 
 def log(answer: Json) -> RenderableType:
@@ -236,7 +261,7 @@ def log(answer: Json) -> RenderableType:
         number = entry["subject"]
         about = f"decision {number}" if entry["event"] in ("decision", "undo") and number.isdecimal() else ""
         signed = ", ".join(part for part in (entry["by"], about) if part)
-        _row(table, plain(_when(entry["at"]), "dim"), f"{entry['text']}{f' ({signed})' if signed else ''}")
+        row(table, plain(when(entry["at"]), "dim"), f"{entry['text']}{f' ({signed})' if signed else ''}")
     return table
 
 
@@ -260,7 +285,7 @@ def _force(answer: Json, undone: bool) -> Iterator[Text]:
     else:
         yield plain("  It is stored, but not in force yet: see graphwall status.", "yellow")
     if answer["until"] is not None and not undone:
-        yield plain(f"  It ends at {_when(answer['until'])}.")
+        yield plain(f"  It ends at {when(answer['until'])}.")
     if not undone:
         yield line("  Take it back with: ", plain(f"graphwall undo {answer['decision']}", "cyan"))
 
@@ -268,6 +293,8 @@ def _force(answer: Json, undone: bool) -> Iterator[Text]:
 def report(rows: Iterable[tuple[str, str]]) -> RenderableType:
     """Names and values below each other."""
     table = Table.grid(padding=(0, 2))
+    table.add_column()
+    table.add_column(overflow="fold")
     for name, value in rows:
-        _row(table, plain(f"  {name}", "dim"), value)
+        row(table, plain(f"  {name}", "dim"), value)
     return table

@@ -3,6 +3,7 @@
 The only place that knows all parts. Decides nothing.
 """
 
+import datetime as dt
 import logging
 import os
 import socket
@@ -11,6 +12,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
+from ipaddress import ip_address
 from pathlib import Path
 from types import FrameType
 from typing import NoReturn
@@ -24,8 +26,9 @@ from controller.inspector.link import Settings
 from controller.inspector.supervisor import SOCKET, Supervisor, SupervisorError
 from controller.store.accounts import Accounts
 from controller.store.store import FILE, Store, StoreError
-from controller.web import token
+from controller.web import certificate, token
 from controller.web.api import create_app
+from controller.web.certificate import Certificate, CertificateError
 from controller.web.members import Members
 from controller.web.server import ServeError, Server, serve
 from controller.web.signing import link
@@ -41,7 +44,7 @@ class RunError(Exception):
     """The controller cannot run. The message says what, where and what to do."""
 
 
-EXPECTED = (RunError, StoreError, SupervisorError, launch.LaunchError, ServeError)
+EXPECTED = (RunError, StoreError, SupervisorError, launch.LaunchError, ServeError, CertificateError)
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +53,7 @@ class Started:
 
     switches: str
     api: str
+    fingerprint: str | None  # of the API's certificate
     first_link: str | None  # for the first manager; None: there is one
     inspector: int | None
     saved: Record
@@ -124,7 +128,8 @@ def _address(folder: Path, server: Server) -> Iterator[None]:
     """Tell the commands where the API is, as long as it is there."""
     file = folder / ADDRESS_FILE
     partial = file.with_name(f"{file.name}.partial")
-    partial.write_text(f"{server.url}\n")
+    pinned = "" if server.tls is None else f" {server.tls.fingerprint}"
+    partial.write_text(f"{server.url_here}{pinned}\n")
     partial.replace(file)
     try:
         yield
@@ -132,9 +137,28 @@ def _address(folder: Path, server: Server) -> Iterator[None]:
         file.unlink(missing_ok=True)
 
 
+def _certificate(config: Config, folder: Path, insecure: bool) -> Certificate | None:
+    """What the API is served with; None: without TLS, on this machine alone unless told otherwise."""
+    api = config.api
+    if api.certificate is not None and api.key is not None:
+        return certificate.given(Path(api.certificate), Path(api.key))
+    if insecure or ip_address(api.listen).is_loopback:
+        return None
+    return certificate.own(folder, certificate.names_here(api.listen), dt.datetime.now(dt.UTC))
+
+
+def _url(config: Config, server: Server) -> str:
+    """How others reach the page, as far as can be known here."""
+    if config.api.url is not None:
+        return config.api.url
+    host = certificate.reachable(server.host)
+    host = f"[{host}]" if ":" in host else host
+    return f"{server.scheme}://{host}:{server.port}"
+
+
 @contextmanager
-def running(config: Config, folder: Path, ending: Ending) -> Iterator[Started]:
-    """Everything runs inside, and nothing is left behind.
+def running(config: Config, folder: Path, ending: Ending, insecure: bool = False) -> Iterator[Started]:
+    """Everything runs inside, and nothing is left behind. `insecure`: without TLS even beyond this machine.
 
     Raises one of EXPECTED when it cannot.
     """
@@ -152,20 +176,23 @@ def running(config: Config, folder: Path, ending: Ending) -> Iterator[Started]:
         switches = launch.start(config, firewall, store, supervisor)
         stack.callback(switches.stop)
         members = Members(Accounts(store), shown)
-        server = serve(create_app(switches.app, store, members), config.api.listen, config.api.port)
+        app = create_app(switches.app, store, members)
+        server = serve(app, config.api.listen, config.api.port, _certificate(config, folder, insecure))
         stack.callback(server.stop)
         stack.enter_context(_address(folder, server))
+        app.state.url = url = _url(config, server)
         ending.supervisor = supervisor
         supervisor.start(switches.app.post)
         if not ending.asked.is_set() and not supervisor.wait(INSPECTOR_WITHIN):
             log.error("the inspector does not run yet: %s", supervisor.last_words() or "it is started again")
-        if not server.local:
+        if not server.local and server.tls is None:
             log.warning("the API at %s can be reached by others, and is not encrypted", server.url)
         first = members.first_link()
         yield Started(
             f"{switches.address} port {switches.port}",
-            server.url,
-            None if first is None else link(server.url, first),
+            url,
+            None if server.tls is None else server.tls.readable,
+            None if first is None else link(url, first),
             supervisor.process,
             saved,
         )

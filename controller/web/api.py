@@ -7,6 +7,7 @@ import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
 
 from fastapi import Depends, FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
@@ -19,7 +20,7 @@ from controller.web.changes import Changes
 from controller.web.commanding import commanding
 from controller.web.guard import COOKIE, Guard, problem
 from controller.web.members import Members
-from controller.web.pages import add_pages
+from controller.web.pages import FOLDER, add_pages
 from controller.web.password import BusyError
 from controller.web.reading import plain, reading
 from controller.web.signing import signing
@@ -38,8 +39,8 @@ def _version() -> str:
         return "0"
 
 
-def create_app(site: Site, history: History, members: Members) -> FastAPI:
-    """The API for a running site. `app.state.changes.close()` ends its event streams."""
+def create_app(site: Site, history: History, members: Members, page: Path = FOLDER) -> FastAPI:
+    """The page and the API for a running site. `app.state.changes.close()` ends its event streams."""
     changes = Changes(site)
 
     @asynccontextmanager
@@ -69,7 +70,7 @@ def create_app(site: Site, history: History, members: Members) -> FastAPI:
     app.include_router(reading(site, history, changes, members), prefix="/api/v1", dependencies=signed_in)
     app.include_router(signing(members, changes), prefix="/api/v1", dependencies=signed_in)
     app.include_router(plain(site))
-    add_pages(app)
+    add_pages(app, page)
     _answer_errors(app)
     app.add_middleware(Guard, members=members)
     app.add_middleware(GZipMiddleware, minimum_size=1000, compresslevel=6)

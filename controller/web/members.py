@@ -156,7 +156,7 @@ class Members:
                     403,
                     "link not valid",
                     "this link was used, is too old, or was taken back",
-                    "ask a manager for a new one, or use: graphwall invite NAME",
+                    "ask a manager for a new one, or use: graphwall people invite NAME",
                 )
             person = None if found.person is None else self._people.get(found.person)
             if person is None:

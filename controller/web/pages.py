@@ -29,7 +29,7 @@ class _Files(StaticFiles):
         return answer
 
 
-def add_pages(app: FastAPI, folder: Path = FOLDER) -> None:
+def add_pages(app: FastAPI, folder: Path) -> None:
     """Serve the page's files below /page, and at the top what browsers look for there."""
 
     async def top(request: Request) -> Response:

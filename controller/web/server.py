@@ -12,6 +12,8 @@ from ipaddress import ip_address
 import uvicorn
 from fastapi import FastAPI
 
+from controller.web.certificate import Certificate
+
 STOP_WITHIN = 1  # s that requests in progress may still take
 START_WITHIN = 10.0  # s
 
@@ -23,10 +25,11 @@ class ServeError(Exception):
 class Server:
     """A running server; `port` is the real one also when any free port was asked for."""
 
-    def __init__(self, app: FastAPI, listening: socket.socket) -> None:
+    def __init__(self, app: FastAPI, listening: socket.socket, tls: Certificate | None) -> None:
         self.host, self.port = listening.getsockname()[:2]
         self._app = app
         self._socket = listening
+        self.tls = tls
         self.local = ip_address(self.host).is_loopback
         self._uvicorn = uvicorn.Server(
             uvicorn.Config(
@@ -41,14 +44,26 @@ class Server:
                 server_header=False,
                 limit_concurrency=200,
                 timeout_graceful_shutdown=STOP_WITHIN,
+                ssl_certfile=None if tls is None else tls.certificate,
+                ssl_keyfile=None if tls is None else tls.key,
             )
         )
         self._thread = threading.Thread(target=self._run, name="web", daemon=True)
 
     @property
+    def scheme(self) -> str:
+        return "http" if self.tls is None else "https"
+
+    @property
     def url(self) -> str:
         host = f"[{self.host}]" if ":" in self.host else self.host
-        return f"http://{host}:{self.port}"
+        return f"{self.scheme}://{host}:{self.port}"
+
+    @property
+    def url_here(self) -> str:
+        """The address for programs on this machine."""
+        here = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(self.host)  # noqa: S104  # compared
+        return self.url if here is None else f"{self.scheme}://{here}:{self.port}"
 
     def _run(self) -> None:
         with suppress(SystemExit):  # uvicorn's way of saying that the application did not start
@@ -71,7 +86,7 @@ class Server:
         self._socket.close()
 
 
-def serve(app: FastAPI, host: str, port: int) -> Server:
+def serve(app: FastAPI, host: str, port: int, tls: Certificate | None = None) -> Server:
     """A server that already answers at `host` and `port` (0: any free one). Raises ServeError."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
@@ -81,6 +96,6 @@ def serve(app: FastAPI, host: str, port: int) -> Server:
             f"the API cannot listen on {host} port {port}: {os.strerror(error.errno or 0)}; "
             "stop the program that does, or set another 'api: {listen: …, port: …}' in site.yaml"
         ) from error
-    server = Server(app, listening)
+    server = Server(app, listening, tls)
     server.start()
     return server

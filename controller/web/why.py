@@ -5,7 +5,7 @@ Pure. Knows nothing of HTTP but the refusal of a question that cannot be underst
 
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypeVar
 
 from controller.model.relationship import DeviceId, Reason, ServiceId, Status, Treatment
@@ -96,14 +96,49 @@ def between(site: SiteView, client: str, server: str, port: str | None) -> Why:
     why = _answer(site, relationships, pairs, (asker.device, asked.device))
     if relationships:
         return why
+    nothing = (*_never(site, asker, asked, port), *why.sentences)
+    return Why(why.version, why.verdict, nothing, (), why.pairs, why.requests, why.decisions)
+
+
+def _never(site: SiteView, asker: _End, asked: _End, port: str | None) -> Iterator[str]:
+    """What there is to say of two that never talked: what is known of each, and what would happen."""
     names = [visible(site.devices[end.device].name) for end in (asker, asked)]
-    nothing = (
-        f"{names[0]} was never seen to ask {names[1]} for anything"
-        f"{'' if port is None else f' at port {visible(port)}'}: "
-        "the first time that it does, it is learnt or asked about."
+    at = "" if port is None else f" at port {visible(port)}"
+    yield f"{names[0]} was never seen to ask {names[1]} for anything{at}."
+    elsewhere = [
+        view
+        for view in site.relationships.values()
+        if view.relationship.access.client in asker.services
+        and view.relationship.access.server in asked.services
+    ]
+    if elsewhere:
+        yield f"At other ports it was: see graphwall why {visible(asker.device)} {visible(asked.device)}"
+    for name, end in zip(names, (asker, asked), strict=True):
+        yield _known_of(site, name, end)
+    learning = [all(site.services[s].learning is not None for s in end.services) for end in (asker, asked)]
+    if all(learning):
+        yield "Both are learning: the first time that it happens, it is allowed and learnt."
+    else:
+        yield "The first time that it happens, it is blocked, and you are asked about it: graphwall requests"
+
+
+def _known_of(site: SiteView, name: str, end: _End) -> str:
+    if not end.services:
+        return f"No service of {name} is known yet."
+    edges = [view.relationship.access for view in site.relationships.values()]
+    asks = sum(access.client in end.services for access in edges)
+    serves = sum(access.server in end.services for access in edges)
+    learning = sum(site.services[one].learning is not None for one in end.services)
+    state = (
+        "all learning"
+        if learning == len(end.services)
+        else f"{learning} learning"
+        if learning
+        else "none learning"
     )
-    return Why(
-        why.version, why.verdict, (nothing, *why.sentences), (), why.pairs, why.requests, why.decisions
+    return (
+        f"{name} has {len(end.services)} known service{'s' * (len(end.services) != 1)} ({state}); "
+        f"it asks others in {asks} relationships, and is asked in {serves}."
     )
 
 
@@ -126,7 +161,9 @@ def about(site: SiteView, wanted: str) -> Why:
             or view.relationship.access.server in end.services
         ]
         pairs = [view for view in site.pairs if end.device in (view.client, view.server)]
-        return _answer(site, touching, pairs, (end.device,))
+        why = _answer(site, touching, pairs, (end.device,))
+        known = _known_of(site, visible(site.devices[end.device].name), end)
+        return why if touching else replace(why, sentences=(known, *why.sentences))
     fitting = [view for name, view in site.relationships.items() if wanted and name.startswith(wanted)]
     if len(fitting) == 1:
         return _answer(site, fitting, _pairs_of(site, fitting), ())

@@ -575,12 +575,17 @@ def pki(tmp_path_factory: pytest.TempPathFactory) -> Path:
         subprocess.run(["openssl", *arguments], cwd=folder, check=True, capture_output=True)
 
     new = ("req", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2")
-    openssl(*new, "-x509", "-subj", "/CN=ca", "-keyout", "ca.key", "-out", "ca.pem")
+    usage = (
+        "-addext",
+        "keyUsage=critical,keyCertSign,cRLSign",
+    )  # Python 3.13 insists on it (RFC 5280, 4.2.1.3)
+    openssl(*new, "-x509", *usage, "-subj", "/CN=ca", "-keyout", "ca.key", "-out", "ca.pem")
+    (folder / "leaf").write_text("authorityKeyIdentifier=keyid\nsubjectKeyIdentifier=hash\n")
     openssl(*new, "-x509", "-subj", "/CN=stranger", "-keyout", "stranger.key", "-out", "stranger.pem")
     for name in ("controller", "switch"):
         openssl(*new, "-subj", f"/CN={name}", "-keyout", f"{name}.key", "-out", f"{name}.csr")
         openssl("x509", "-req", "-in", f"{name}.csr", "-CA", "ca.pem", "-CAkey", "ca.key", "-CAcreateserial",
-                "-days", "2", "-out", f"{name}.pem")  # fmt: skip
+                "-extfile", "leaf", "-days", "2", "-out", f"{name}.pem")  # fmt: skip
     return folder
 
 
@@ -592,6 +597,7 @@ def with_tls(pki: Path, **keys: Any) -> OpenFlow:
 def client(pki: Path, name: str | None) -> ssl.SSLContext:
     context = ssl.create_default_context(cafile=pki / "ca.pem")
     context.check_hostname = False
+    context.verify_flags |= ssl.VERIFY_X509_STRICT  # as from Python 3.13 on
     if name is not None:
         context.load_cert_chain(pki / f"{name}.pem", pki / f"{name}.key")
     return context

@@ -16,6 +16,7 @@ from controller.commands.client import ADDRESS_FILE
 from controller.config import Config
 from controller.events import Answer, Block, Decide, Duration, Learn, Move, Rename, Scope, Undo
 from controller.model.relationship import DeviceId, ServiceId
+from controller.model.service import Place
 from controller.web.server import Server, serve
 from controller.web.token import FILE as TOKEN_FILE
 from tests.unit.web.fake_site import COOKIE, TOKEN, FakeSite, app_of, home
@@ -64,6 +65,9 @@ def refused(capsys: pytest.CaptureFixture[str], *given: str) -> str:
 READING = (
     ("status",),
     ("requests",),
+    ("requests", "bbbb"),
+    ("people",),
+    ("tokens",),
     ("graph",),
     ("graph", "--switch", "hall"),
     ("services",),
@@ -127,6 +131,61 @@ def test_why_answers_in_sentences(capsys: pytest.CaptureFixture[str]) -> None:
     assert out.startswith("waiting Washer wants to write /state of Lock: not decided yet (new partner: ")
     assert "the inspector reads each request before it goes on" in out
     assert out == " ".join(printed(capsys, "why", f"{COOKIE:#x}").split())
+
+
+@pytest.mark.usefixtures("site")
+def test_why_about_two_that_never_met_says_what_is_known_and_what_would_happen(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    out = " ".join(printed(capsys, "why", "lock", "battery").split())
+    assert out.startswith("not known Lock was never seen to ask Battery for anything.")
+    assert "Lock has 1 known service (none learning); it asks others in 0 relationships" in out
+    assert "Battery has 1 known service (all learning)" in out
+    assert out.endswith("it is blocked, and you are asked about it: graphwall requests")
+
+
+@pytest.mark.usefixtures("site")
+def test_one_request_is_shown_with_everything_and_an_unknown_one_refused(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    out = printed(capsys, "requests", "bbbb")
+    assert "bbbb222222  Washer wants to change /state of Lock" in out
+    assert "washer/control" in out
+    assert json.loads(printed(capsys, "requests", "bbbb", "--json"))["id"] == "bbbb222222"
+    assert "there is no request zzz" in refused(capsys, "requests", "zzz")
+
+
+def test_everyone_on_the_site_is_no_device(site: FakeSite, capsys: pytest.CaptureFixture[str]) -> None:
+    view = site.snapshot()
+    group = replace(view.devices[DeviceId("lock")], id=DeviceId("@group"), place=Place.GROUP, name="everyone")
+    outside = replace(group, id=DeviceId("@a.example"), place=Place.REMOTE, name="a.example")
+    site.change(devices={**view.devices, group.id: group, outside.id: outside})
+    out = printed(capsys, "devices")
+    assert "everyone" not in out
+    assert [line.split()[0] for line in out.splitlines()[1:]] == ["washer", "battery", "lock", "@a.example"]
+    assert "outside" in out.splitlines()[-1]
+
+
+def test_people_are_invited_shown_and_removed(capsys: pytest.CaptureFixture[str], site: FakeSite) -> None:
+    assert site is not None
+    out = printed(capsys, "people", "invite", "Bo", "--role", "viewer")
+    assert "signs in one device as viewer" in out
+    link = next(line.strip() for line in out.splitlines() if "#join=" in line)
+    assert link.startswith("http://127.0.0.1:")
+    shown = printed(capsys, "people")
+    assert "invited as viewer" in shown
+    invitation = next(line.split()[0] for line in shown.splitlines() if "Bo" in line)
+    assert "worth nothing" in printed(capsys, "people", "withdraw", invitation)
+    assert "say which one" in refused(capsys, "people", "remove")
+    assert "there is no person nobody" in refused(capsys, "people", "remove", "nobody")
+
+
+def test_a_program_gets_a_token_and_loses_it(capsys: pytest.CaptureFixture[str], site: FakeSite) -> None:
+    assert site is not None
+    made = json.loads(printed(capsys, "tokens", "add", "Grafana", "--json"))
+    assert "Grafana" in printed(capsys, "tokens")
+    assert "may not ask any more" in printed(capsys, "tokens", "remove", made["id"])
+    assert "No program has a token" in printed(capsys, "tokens")
 
 
 HOSTILE = "[red]x[/red]\x1b[31m\u202e\u2066\r\n\ud800:smile:"
