@@ -7,8 +7,8 @@
     message.py    what every dissector finds; dissector.py: the shapes in which it says so
     cursor.py     takes binary messages apart; framed.py: streams of messages that say how long they are
 
-and one file for each protocol (cbor.py helps vsl.py, opcua_values.py opcua.py). To add one: write
-`name.py` beside them (its stream class or its datagram function, raising only Malformed), add one
-line to PROTOCOLS in registry.py, a test file tests/unit/dpi/test_name.py with its examples, and a
-capture.
+and one file for each protocol, some with another that knows its encoding or its names (cbor.py,
+opcua_values.py, bacnet_names.py). To add one: write `name.py` beside them (its stream class or its
+datagram function, raising only Malformed), add one line to PROTOCOLS in registry.py, a test file
+tests/unit/dpi/test_name.py with its examples, and a capture.
 """

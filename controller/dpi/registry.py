@@ -10,6 +10,7 @@ from functools import partial
 from types import MappingProxyType
 
 from controller.dpi import (
+    bacnet,
     coap,
     coap_tcp,
     dhcp,
@@ -102,6 +103,7 @@ PROTOCOLS: tuple[Protocol, ...] = (
         opens=lambda _: opcua.OpcUaStream(),
         resumes=lambda: opcua.OpcUaStream(resumed=True),
     ),
+    Protocol("bacnet", frozenset({bacnet.PORT}), bacnet.datagram),
     Protocol("dhcp", frozenset({67, 68}), dhcp.datagram),
     Protocol("ssdp", frozenset({ssdp.PORT}), ssdp.datagram),
 )
