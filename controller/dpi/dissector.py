@@ -3,16 +3,34 @@
 Knows no protocol.
 """
 
+from collections.abc import Callable
 from typing import NamedTuple, Protocol
 
 from controller.dpi.message import Message
 
 
+class Part(NamedTuple):
+    """Pieces of a message that is spread over several datagrams of one conversation.
+
+    `which` tells it from others of the conversation; a piece is an offset in the message and bytes.
+    The message begins with its kind (one byte) and the length of the rest (three), as in TLS; `read`
+    reads it, and raises Malformed.
+    """
+
+    which: bytes
+    pieces: tuple[tuple[int, bytes], ...]
+    read: Callable[[bytes], Message]
+
+
 class Datagram(NamedTuple):
-    """What one datagram says; `answer`: by its content it answers an earlier request."""
+    """What one datagram says; `answer`: by its content it answers an earlier request.
+
+    `part`: what it says cannot be read before the rest is there.
+    """
 
     messages: tuple[Message, ...]
     answer: bool = False
+    part: Part | None = None
 
 
 class Fed(NamedTuple):

@@ -15,15 +15,18 @@ from controller.dpi import (
     coap_tcp,
     dhcp,
     dns,
+    dtls,
     http1,
     http2,
     modbus,
     mqtt,
     opcua,
+    quic,
     ssdp,
     tls,
     vsl,
 )
+from controller.dpi.assembly import put_together
 from controller.dpi.dissector import Datagram, Fed, StreamDissector, Undecided
 from controller.dpi.message import Malformed, Message, Operation
 
@@ -61,6 +64,8 @@ _ON_WEBSOCKET = MappingProxyType({vsl.CALLBACK_PROTOCOL: vsl.callbacks})
 
 PROTOCOLS: tuple[Protocol, ...] = (
     Protocol("tls", recognise=tls.TlsStream.recognise, opens=lambda _: tls.TlsStream()),
+    Protocol("dtls", datagram=dtls.datagram),
+    Protocol("quic", datagram=quic.datagram),
     Protocol(  # and websocket inside, and vsl on top
         "http",
         recognise=http1.recognise,
@@ -128,6 +133,11 @@ def dissect_datagram(payload: bytes, src_port: int, dst_port: int) -> Datagram:
     What no protocol recognises is one message of protocol "unknown". Raises Malformed for what is
     on a protocol's usual port and is neither that protocol nor surely another.
     """
+    found = _dissected(payload, src_port, dst_port)
+    return found if found.part is None else put_together(found.part)
+
+
+def _dissected(payload: bytes, src_port: int, dst_port: int) -> Datagram:
     usual = _BY_PORT.get(dst_port) or _BY_PORT.get(src_port)
     broken: Malformed | None = None
     if usual is not None:

@@ -2,7 +2,7 @@
 
 Knows nothing of connections, certificates and services. Follows RFC 8446 (TLS 1.3; the section numbers
 below), RFC 6066 (server name), RFC 7301 (ALPN), RFC 8701 (GREASE) and, for the client's fingerprint,
-"JA4: TLS Client Fingerprinting" by FoxIO.
+"JA4: TLS Client Fingerprinting" by FoxIO. The same hello opens DTLS (dtls.py) and QUIC (quic.py).
 """
 
 from collections.abc import Iterable, Mapping
@@ -23,15 +23,19 @@ _VERSION_NAMES: Mapping[int, tuple[str, str]] = {
     0x0302: ("1.1", "11"),
     0x0301: ("1.0", "10"),
     0x0300: ("SSL 3.0", "s3"),
+    0xFEFC: ("1.3", "d3"),  # DTLS counts down
+    0xFEFD: ("1.2", "d2"),
+    0xFEFF: ("1.0", "d1"),
 }
+_LETTERS: Mapping[str, str] = {"tls": "t", "dtls": "d", "quic": "q"}  # that JA4 begins with
 
 
 def _wrong(what: str, offset: int) -> Malformed:
     return Malformed(f"tls: {what} at offset {offset} of the hello")
 
 
-class _Cursor:
-    """Takes a ClientHello apart; vectors are those of section 3.4."""
+class Cursor:
+    """Takes a handshake message apart; vectors are those of section 3.4."""
 
     def __init__(self, data: bytes, at: int = 0) -> None:
         self.data = data
@@ -73,7 +77,7 @@ def _grease(number: int) -> bool:
 
 def _whole(data: bytes, prefix: int, least: int, what: str) -> bytes:
     """The one vector that fills an extension."""
-    cursor = _Cursor(data)
+    cursor = Cursor(data)
     vector = cursor.vector(prefix, least)
     if cursor.more:
         raise _wrong(f"more than {what} in its extension", cursor.at)
@@ -82,7 +86,7 @@ def _whole(data: bytes, prefix: int, least: int, what: str) -> bytes:
 
 def _server_name(data: bytes) -> str:
     """RFC 6066, section 3: a list, of which each kind of name may be there once."""
-    cursor = _Cursor(_whole(data, 2, 1, "names"))
+    cursor = Cursor(_whole(data, 2, 1, "names"))
     name: bytes | None = None
     while cursor.more:
         kind, value = cursor.number(1), cursor.vector(2, 1)
@@ -96,7 +100,7 @@ def _server_name(data: bytes) -> str:
 
 def _protocols(data: bytes) -> list[bytes]:
     """RFC 7301, section 3.1."""
-    cursor = _Cursor(_whole(data, 2, 2, "protocols"))
+    cursor = Cursor(_whole(data, 2, 2, "protocols"))
     found = []
     while cursor.more:
         found.append(cursor.vector(1, 1))
@@ -121,17 +125,19 @@ def _ja4_alpn(protocols: list[bytes]) -> str:
     return text[0] + text[-1]
 
 
-def client_hello(body: bytes) -> Message:
-    """The message for the body of a ClientHello (4.1.2). Raises Malformed."""
-    cursor = _Cursor(body)
+def client_hello(body: bytes, protocol: str = "tls") -> Message:
+    """The message for the body of a ClientHello (4.1.2; RFC 9147, section 5.3). Raises Malformed."""
+    cursor = Cursor(body)
     version = cursor.number(2)
     cursor.take(32)  # random
     cursor.vector(1, 0, 32)  # session
+    if protocol == "dtls":
+        cursor.vector(1)  # cookie
     ciphers = _numbers(cursor.vector(2, 2, 0xFFFE), "cipher suites")
     cursor.vector(1, 1, 255)  # compression
     extensions: dict[int, bytes] = {}
     if cursor.more:  # TLS 1.2 knows hellos without
-        inner = _Cursor(cursor.vector(2))
+        inner = Cursor(cursor.vector(2))
         if cursor.more:
             raise _wrong("more than the extensions", cursor.at)
         while inner.more:
@@ -145,14 +151,15 @@ def client_hello(body: bytes) -> Message:
     if _SIGNATURES in extensions:  # 4.2.3
         signatures = _numbers(_whole(extensions[_SIGNATURES], 2, 2, "schemes"), "schemes")
     if _VERSIONS in extensions:  # 4.2.1
-        version = max(_numbers(_whole(extensions[_VERSIONS], 1, 2, "versions"), "versions"), default=version)
+        offered = _numbers(_whole(extensions[_VERSIONS], 1, 2, "versions"), "versions")
+        version = (min if protocol == "dtls" else max)(offered, default=version)
     written, short = _VERSION_NAMES.get(version) or (f"0x{version:04x}", "00")
     kinds = [number for number in extensions if not _grease(number)]
     hashed = _hex(sorted(set(kinds) - {_SERVER_NAME, _ALPN}))
     if hashed and signatures:
         hashed += "_" + _hex(signatures)
     ja4 = (
-        f"t{short}{'d' if _SERVER_NAME in extensions else 'i'}{min(len(ciphers), 99):02}"
+        f"{_LETTERS[protocol]}{short}{'d' if _SERVER_NAME in extensions else 'i'}{min(len(ciphers), 99):02}"
         f"{min(len(kinds), 99):02}{_ja4_alpn(protocols)}_{_digest(_hex(sorted(ciphers)))}_{_digest(hashed)}"
     )
     detail: dict[str, object] = {
@@ -161,7 +168,7 @@ def client_hello(body: bytes) -> Message:
     }
     if _ENCRYPTED_HELLO in extensions:  # RFC 9849: then the name may be only that of a front
         detail["encrypted_hello"] = True
-    return Message("tls", "ClientHello", Operation.CONNECT, name, ja4, None, True, detail)
+    return Message(protocol, "ClientHello", Operation.CONNECT, name, ja4, None, True, detail)
 
 
 class TlsStream:

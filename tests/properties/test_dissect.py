@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from controller.dpi import dhcp, dns, lldp
+from controller.dpi.datagrams import DatagramTable, Heard
 from controller.dpi.dissector import Datagram
 from controller.dpi.frame import TCP, parse
 from controller.dpi.message import Malformed, Message
@@ -17,12 +18,14 @@ from controller.dpi.registry import PROTOCOLS, dissect_datagram, open_stream
 from controller.dpi.stream import ConnectionTable
 from tests.unit.dpi.examples import DATAGRAMS, OPAQUE, STREAMS
 from tests.unit.dpi.frames import ethernet, ipv4, ipv6, tcp, udp, udp_segment
+from tests.unit.dpi.hellos import HELLO, dtls_parts, quic_initial
 
 T = TypeVar("T")
 SLOWEST: Final = 0.25  # seconds for one small input, on a machine that does other things too
 EXAMPLES: Final = settings(max_examples=300, deadline=None)
 PORTS: Final = sorted({80, 8081, 8883, 40000}.union(*[protocol.ports for protocol in PROTOCOLS]))
 
+HELLOS: Final = (*dtls_parts(30, 60), quic_initial([(0, HELLO[:50])]), quic_initial([(50, HELLO[50:])], 1))
 FRAMES: Final = (
     tcp(1, b"GET / HTTP/1.1\r\n\r\n"),
     tcp(1, b"x", six=True),
@@ -98,7 +101,17 @@ def test_streams_give_messages_or_are_malformed(
 @given(datagrams, ports, ports)
 def test_datagrams_give_messages_or_are_malformed(data: bytes, src_port: int, dst_port: int) -> None:
     found = tried(dissect_datagram, data, src_port, dst_port)
-    assert found is None or found.answer or found.messages
+    assert found is None or not (found.messages and found.part)
+
+
+@EXAMPLES
+@given(st.lists(st.tuples(damaged(HELLOS), st.integers(0, 3)), max_size=8))
+def test_hellos_over_several_datagrams_are_put_together_or_malformed(sent: list[tuple[bytes, int]]) -> None:
+    table = DatagramTable()
+    for data, port in sent:
+        raw = udp(data, 40000 + port, 4433)
+        heard = tried(table.frame, raw, parse(raw), 0.0)
+        assert heard is None or raw in heard.frames or heard == Heard(Datagram(()), ())
 
 
 @EXAMPLES

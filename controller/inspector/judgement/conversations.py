@@ -44,16 +44,18 @@ class Conversation:
     """One address and port asking another.
 
     `ends_at`: when it ends at the latest. `discovery`: nobody has judged the request, since the switch
-    lets it through by a template; only what is an answer by its content belongs to it.
+    lets it through by a template; only what is an answer by its content belongs to it. `opaque`: it has
+    begun with a hello behind which nothing can be read.
     """
 
-    __slots__ = ("carried", "discovery", "ends_at", "last")
+    __slots__ = ("carried", "discovery", "ends_at", "last", "opaque")
 
     def __init__(self, carried: Carried, now: float) -> None:
         self.carried = carried
         self.last = now
         self.ends_at = float("inf")
         self.discovery = False
+        self.opaque = False
 
 
 Key = tuple[int, str, int]  # own port (or ICMP identifier), the other's address, the other's port

@@ -6,10 +6,11 @@ Knows nothing of TCP or of sockets. An ICMP error passes when it quotes somethin
 from struct import Struct
 from typing import Final
 
+from controller.dpi.datagrams import DatagramTable
 from controller.dpi.frame import ICMP, IPV4, TCP, UDP, Headers, ip_text
 from controller.dpi.message import Malformed, Message, Operation
 from controller.dpi.refusal import prohibited
-from controller.dpi.registry import UNKNOWN, dissect_datagram
+from controller.dpi.registry import UNKNOWN
 from controller.inspector.judgement.conversations import (
     DISCOVERY,
     ONCE,
@@ -24,6 +25,8 @@ from controller.model.relationship import Reason
 from controller.verdicts import GROUP
 
 ANYBODY: Final = ""  # instead of an address in the key of a conversation with a group
+
+_HELLOS: Final = frozenset({"dtls", "quic"})  # that nothing can be read behind
 
 _ECHO: Final = Message("icmp", "Echo Request", Operation.LOOKUP, "")
 _ECHO_REQUEST: Final = {ICMP: 8, 58: 128}
@@ -63,6 +66,7 @@ class DatagramJudge:
 
     def __init__(self, judge: Judge) -> None:
         self._judge = judge
+        self._table = DatagramTable()
         self._udp = Conversations()
         self._echoes = Conversations()
 
@@ -76,31 +80,32 @@ class DatagramJudge:
             hearing = judge.deny(context, "datagram", Reason.SPOOFED, now, observed)
             return Outcome((), tuple(hearing.events))
         try:
-            datagram = dissect_datagram(
-                raw[headers.payload_offset : headers.payload_end], source_port, destination_port
-            )
+            datagram, frames = self._table.frame(raw, headers, now)
         except Malformed:
             hearing = judge.deny(context, "malformed", Reason.MALFORMED, now, observed)
             return self._denied(raw, headers, hearing)
+        if not frames:
+            return NOTHING  # it waits for the rest of what is said
         messages = datagram.messages
         if datagram.answer or not messages or messages[0].protocol == UNKNOWN:
             surely = datagram.answer
             if self._answers(self._udp, destination, destination_port, source, source_port, now, surely):
                 judge.counters["answers"] += 1
                 return NOTHING if observed else Outcome((raw,))
-            if not messages and self._goes_on(source, source_port, destination, destination_port, now):
+            goes_on = self._open(self._udp, source, (source_port, destination, destination_port), now)
+            if goes_on is not None and (not messages or goes_on.opaque):
                 judge.counters["answers"] += 1  # the client's own acknowledgement
                 return NOTHING if observed else Outcome((raw,))
         if datagram.answer or not messages:
             hearing = judge.deny(context, "answer", Reason.NOT_ASKED, now, observed)
             return Outcome((), tuple(hearing.events))
         key = (source_port, ANYBODY if context.ends.server == GROUP else destination, destination_port)
-        return self._request(self._udp, raw, headers, context, messages, key, observed, now)
+        return self._request(self._udp, frames, headers, context, messages, key, observed, now)
 
     def _request(
         self,
         conversations: Conversations,
-        raw: bytes,
+        frames: tuple[bytes, ...],
         headers: Headers,
         context: Context,
         messages: tuple[Message, ...],
@@ -114,17 +119,21 @@ class DatagramJudge:
         if conversation is not None and not judge.still(conversation.carried, now):
             conversations.close(client, key)
             conversation = None
+        if conversation is not None and conversation.opaque and messages[0].protocol not in _HELLOS:
+            conversations.used(client, key, conversation, now)  # looks like it by chance
+            return Outcome(() if observed else frames)
         carried = Carried(judge.version) if conversation is None else conversation.carried
         hearing = judge.hear(context, messages, carried, now, observed)
         if not hearing.allowed:
-            return self._denied(raw, headers, hearing)
+            return self._denied(frames[-1], headers, hearing)
         if conversation is None:
             conversation = conversations.open(client, key, carried, now)
             if not carried.accesses:  # allowed once: nothing in the table stands for its answers
                 conversation.ends_at = now + ONCE
         else:
             conversations.used(client, key, conversation, now)
-        return Outcome(() if observed else (raw,), tuple(hearing.events))
+        conversation.opaque = conversation.opaque or messages[0].protocol in _HELLOS
+        return Outcome(() if observed else frames, tuple(hearing.events))
 
     def _denied(self, raw: bytes, headers: Headers, hearing: Hearing) -> Outcome:
         """Drop it; its sender is told, unless it spoke to a group (RFC 1122, section 3.2.2)."""
@@ -189,7 +198,7 @@ class DatagramJudge:
             (identifier,) = _IDENTIFIER.unpack_from(raw, at)
             if kind == _ECHO_REQUEST[protocol]:
                 key = (identifier, ANYBODY if context.ends.server == GROUP else destination, 0)
-                return self._request(self._echoes, raw, headers, context, (_ECHO,), key, observed, now)
+                return self._request(self._echoes, (raw,), headers, context, (_ECHO,), key, observed, now)
             if kind == _ECHO_REPLY[protocol]:
                 if self._answers(self._echoes, destination, identifier, source, 0, now):
                     judge.counters["answers"] += 1
@@ -213,6 +222,7 @@ class DatagramJudge:
 
     def sweep(self, now: float) -> None:
         """Forget what was silent for long."""
+        self._table.sweep(now)
         self._udp.sweep(now)
         self._echoes.sweep(now)
 

@@ -8,6 +8,7 @@ from typing import Final
 import cbor2
 
 from controller.dpi.registry import PROTOCOLS
+from tests.unit.dpi.hellos import HELLO, quic_initial
 
 
 def mqtt(first: int, body: bytes) -> bytes:
@@ -132,8 +133,15 @@ OPAQUE: Final[tuple[tuple[int, bytes], ...]] = (
     *beside("OPAQUE"),
 )
 DATAGRAMS: Final[tuple[tuple[int, bytes], ...]] = (
+    (4433, quic_initial([(0, HELLO)])),
     (5683, bytes.fromhex("4401 1234 01020304 b3666f6f 03626172 43613d62")),
     (5683, bytes.fromhex("5003 1234 60 55 6c69676874 ff 31")),
+    (
+        5684,
+        bytes.fromhex("16 fefd 0000 000000000000 003e 01 000032 0000 000000 000032 fefd")
+        + b"r" * 32
+        + bytes.fromhex("00 00 0004 c0a8c0ac 0100 0004 00170000"),
+    ),
     (53, QUERY),
     (
         5353,

@@ -1,12 +1,18 @@
 """UDP and ICMP as scripts of conversations: requests are judged, answers need an allowed request."""
 
+from dataclasses import replace
+
 import pytest
 
+from controller.dpi.datagrams import DatagramTable
+from controller.dpi.frame import parse
 from controller.dpi.message import Operation
 from controller.events import RefusalWanted
 from controller.inspector.judgement.conversations import IDLE
 from controller.model.relationship import ANY, Endpoint, Reason
-from controller.verdicts import GROUP, SetAddress, SetDevice, SetGrant, SetService
+from controller.verdicts import GROUP, SetAddress, SetDevice, SetGrant, SetService, VerdictTable
+from tests.unit.dpi.hellos import HELLO as QUIC
+from tests.unit.dpi.hellos import quic, quic_initial
 from tests.unit.inspector.judgement.frames import (
     COAP_ACK,
     coap,
@@ -19,6 +25,7 @@ from tests.unit.inspector.judgement.frames import (
 )
 from tests.unit.inspector.judgement.site import (
     BATTERY,
+    DIRECTORY,
     HOSTS,
     LOCK,
     WASHER,
@@ -308,3 +315,38 @@ def test_a_service_in_the_directory_is_found_by_its_endpoint() -> None:
     site = Site(moved, SetGrant(READ, True))
     assert site.passes(ask(server=L))
     assert site.dropped(ask(server=B))
+
+
+def hello(*datagrams: bytes) -> SetGrant:
+    """Allows the hello that is in these datagrams."""
+    table = DatagramTable()
+    *_, heard = (table.frame(raw, parse(raw), 0.0) for raw in map(quic_frame, datagrams))
+    (message,) = heard.datagram.messages
+    return SetGrant(VerdictTable(DIRECTORY).access(WASHER, BATTERY, QUIC_PORT, message), True)
+
+
+QUIC_PORT = Endpoint("udp", 4433)
+
+
+def quic_frame(payload: bytes) -> bytes:
+    return udp(W, B, 40000, 4433, payload)
+
+
+def test_what_follows_an_allowed_hello_passes_unread() -> None:
+    site = Site(hello(quic()), main(WASHER), service(BATTERY, QUIC_PORT))
+    later = [quic_frame(b"\x41" + bytes(range(200))), quic_frame(coap("PUT", "/charge"))]
+    assert not any(site.passes(raw) for raw in later)
+    assert site.passes(quic_frame(quic()))
+    assert all(site.passes(raw) for raw in later)
+    assert site.passes(udp(B, W, 4433, 40000, b"\x41" + bytes(100)))
+    assert not site.passes(quic_frame(quic("door.example")))  # another hello is judged
+
+
+def test_hello_in_two_datagrams_passes_as_a_whole_or_not_at_all() -> None:
+    first, second = (quic_initial([piece], n) for n, piece in enumerate(((0, QUIC[:60]), (60, QUIC[60:]))))
+    for allow in (True, False):
+        grant = replace(hello(first, second), allow=allow)
+        site = Site(grant, main(WASHER), service(BATTERY, QUIC_PORT))
+        assert not site.passes(quic_frame(second))
+        sent = site.frame(quic_frame(first)).send
+        assert (sent == (quic_frame(second), quic_frame(first))) is allow
