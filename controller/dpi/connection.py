@@ -23,6 +23,7 @@ _SEGMENTS_AHEAD_AT_MOST = 64
 _NUDGE = 8192  # bytes that are held back before the client is told to go on; a first window has more
 _WINDOW = 8192  # of that acknowledgement, as sent: the server's own next one replaces it
 _OVERHEAD = 2048  # bytes that a connection costs without any data, roughly
+_MINUTE = 60.0  # seconds
 _REACH = 8 * 1024 * 1024  # bytes before and behind what a server expects that it may take for its own
 
 Key = tuple[int | None, str, int, str, int]  # VLAN, client address and port, server address and port
@@ -37,6 +38,7 @@ class Limits:
     memory: int = 64 * 1024 * 1024  # of all connections together
     held: int = 256 * 1024  # of one connection, waiting for the rest of a message or for a gap to close
     tail: int = 64 * 1024  # of one connection, to compare retransmissions with; up to twice as many
+    recent: int = 6 * 1024 * 1024  # the same, of the last minute or two: Linux's largest window
     idle: float = 7500.0  # seconds; TCP keep-alive comes every 7200 s by default
     opening: float = 90.0  # seconds without an answer to a server's SYN; it waits no longer either
     closed: float = 120.0  # seconds after its end
@@ -79,9 +81,10 @@ class Connection:
 
     __slots__ = (
         "_acknowledged", "_adrift", "_ahead", "_ahead_size", "_client_ack", "_delivered",
-        "_delivered_before", "_fed", "_fin", "_held", "_held_size", "_limits", "_next_seq", "_refused",
-        "_released", "_server_mac", "_stream", "_sure", "_tail", "_tail_end", "_ttl", "answered", "closed",
-        "confirmed", "first_seq", "key", "last", "lost", "settled", "zones",
+        "_delivered_before", "_fed", "_fin", "_held", "_held_size", "_limits", "_minute", "_minute_before",
+        "_minute_ends", "_next_seq", "_refused", "_released", "_server_mac", "_stream", "_sure", "_tail",
+        "_tail_end", "_ttl", "answered", "closed", "confirmed", "first_seq", "key", "last", "lost",
+        "settled", "zones",
     )  # fmt: skip
 
     def __init__(
@@ -111,6 +114,8 @@ class Connection:
         self._ahead_size = 0
         self._tail = bytearray()  # the last bytes that were judged, to compare with
         self._tail_end = 0  # _fed, until the connection is settled
+        self._minute = self._minute_before = 0  # _fed when this minute of data began, and the one before
+        self._minute_ends = 0.0
         self._fin: int | None = None  # offset where the client's stream ends
         self._client_ack = headers.ack
         self._acknowledged = -1  # by the server, as far as that was seen
@@ -388,11 +393,20 @@ class Connection:
         messages, self._released, self.settled = self._stream.feed(new)
         self._fed = self._tail_end = self._fed + len(new)
         self._next_seq = (self._next_seq + len(new)) & _MASK
-        tail = self._tail
-        tail += new
-        if len(tail) > 2 * self._limits.tail:
-            del tail[: len(tail) - max(self._limits.tail, self._fed - self._delivered)]
+        self._tail += new
+        if len(self._tail) > 2 * self._limits.tail:
+            self._trim_tail()
         return messages
+
+    def _trim_tail(self) -> None:
+        """Keep what may come again: the client repeats what it lost on the way within a minute or two."""
+        if self.last >= self._minute_ends:
+            self._minute_before, self._minute = self._minute, self._fed
+            self._minute_ends = self.last + _MINUTE
+        recent = min(self._fed - self._minute_before, self._limits.recent)
+        excess = len(self._tail) - max(self._limits.tail, recent, self._fed - self._delivered)
+        if excess > self._limits.tail:
+            del self._tail[:excess]
 
     def _next_waiting(self) -> _Segment | None:
         """The first of the waiting segments, if the stream has come up to it."""

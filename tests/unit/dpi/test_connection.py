@@ -137,7 +137,7 @@ def test_keep_alive_probe_passes_with_or_without_a_byte() -> None:
 
 
 def test_bytes_from_before_what_is_kept_are_refused_unless_acknowledged() -> None:
-    client = Client(Limits(tail=100))
+    client = Client(Limits(tail=100, recent=0))
     body = b"PUT /x HTTP/1.1\r\nContent-Length: 1000\r\n\r\n"
     client.send(0, body)
     for index in range(10):
@@ -146,6 +146,17 @@ def test_bytes_from_before_what_is_kept_are_refused_unless_acknowledged() -> Non
     client.connection.server_frame(answer, parse(answer), 0.0)
     assert client.send(0, body[:30]) == Step()
     assert client.send(40, b"{" * 60).refuse == "out of window"
+
+
+def test_what_was_lost_on_the_way_may_come_again_however_much_was_sent_meanwhile() -> None:
+    client = Client(Limits(tail=100, recent=5000))
+    body = b"PUT /x HTTP/1.1\r\nContent-Length: 9000\r\n\r\n"
+    client.send(0, body)
+    for index in range(40):
+        client.send(len(body) + index * 100, b"{" * 100)
+    again = client.send(len(body), b"{" * 100)
+    assert again.release == (client.frame(len(body), b"{" * 100),)
+    assert client.send(len(body) + 100, b"}" * 100).refuse == "ambiguous stream"
 
 
 def test_fin_passes_behind_a_whole_message_only() -> None:
