@@ -20,6 +20,7 @@ from rich.console import Console, RenderableType
 from controller.commands import display, dissect, membership
 from controller.commands.client import Client, ClientError, find, segment
 from controller.config import Config, ConfigError, parse
+from controller.config import seconds as in_seconds
 from controller.web import token
 from controller.words import visible
 
@@ -166,6 +167,29 @@ def _decide(arguments: Arguments) -> int:
         only=arguments.only,
         wait=arguments.wait,
     )
+
+
+def _same_as(arguments: Arguments) -> int:
+    return _done(
+        arguments,
+        "It may join, with the same permissions",
+        f"requests/{segment(arguments.id)}/same-as",
+        device=arguments.device,
+        wait=WAIT,
+    )
+
+
+def _pause(arguments: Arguments) -> int:
+    seconds = 0.0 if arguments.end else arguments.time
+    word = (
+        "Protection is on again" if arguments.end else "Protection is paused: what nobody has denied may pass"
+    )
+    return _done(arguments, word, f"devices/{segment(arguments.device)}/pause", seconds=seconds)
+
+
+def _review(arguments: Arguments) -> int:
+    answer = _client(arguments).get(f"services/{segment(arguments.service)}/review")
+    return _print(arguments, answer, display.review)
 
 
 def _undo(arguments: Arguments) -> int:
@@ -323,6 +347,13 @@ def seconds(text: str) -> float:
     return number
 
 
+def duration(text: str) -> float:
+    try:
+        return in_seconds(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+
+
 def lines(text: str) -> int:
     number = int(text)
     if not 1 <= number <= 1000:
@@ -395,6 +426,15 @@ def _parser() -> Parser:
         decide.add_argument(
             "--wait", metavar="SECONDS", type=seconds, default=WAIT, help="for it to be in force"
         )
+    same = add("same-as", _same_as, "Let a new device join with the permissions of one of its kind")
+    same.add_argument("id", help="of the request to join, or its beginning")
+    same.add_argument("device", metavar="DEVICE", help="that has the permissions already")
+    pause = add("pause", _pause, "Let everything of a device pass for a while that nobody has denied")
+    pause.add_argument("device", metavar="DEVICE")
+    pause.add_argument(
+        "--time", type=duration, default=3600.0, help="such as 30m or 2h, at most 1d (default: 1h)"
+    )
+    pause.add_argument("--end", action="store_true", help="end it now")
     undo = add("undo", _undo, "Take a decision back")
     undo.add_argument(
         "decision", type=int, metavar="ID", help="number of the decision, as approve and log say"
@@ -417,6 +457,8 @@ def _parser() -> Parser:
     learn = add("learn", _learn, "Start a service's learning phase again, or end it")
     learn.add_argument("service", metavar="SERVICE")
     learn.add_argument("--end", action="store_true", help="end it now")
+    review = add("review", _review, "Show what of what a service has learnt deserves a look")
+    review.add_argument("service", metavar="SERVICE")
     move = add("move", _move, "Say that a service lives on another device now")
     move.add_argument("service", metavar="SERVICE")
     move.add_argument("device", metavar="DEVICE")

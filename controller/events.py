@@ -294,6 +294,27 @@ class Block:
     by: str
 
 
+@dataclass(frozen=True, slots=True)
+class Pause:
+    """Let everything pass from and to a device that nobody has denied; 0 seconds end it."""
+
+    token: int
+    device: DeviceId
+    seconds: float
+    by: str
+
+
+@dataclass(frozen=True, slots=True)
+class SameAs:
+    """Admit a new device, which may do the same as one of its kind. `confirmed`: as in Decide."""
+
+    token: int
+    request: str
+    device: DeviceId
+    by: str
+    confirmed: bool = True
+
+
 # ---------------------------------------------------------------- events from the shell itself
 
 
@@ -310,7 +331,7 @@ class NotStored:
     error: str
 
 
-Command = Decide | Undo | Learn | Rename | Move | Block
+Command = Decide | Undo | Learn | Rename | Move | Block | Pause | SameAs
 FromInspector = (
     Observed
     | ConnectionSettled

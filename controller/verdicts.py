@@ -49,6 +49,7 @@ class SetDevice:
     """`young`: services that are new on it are learning. `blocked`: nothing of it passes.
 
     `asks_nothing`: it has no model of its own that could say no (internet, groups).
+    `paused_until`: until then all that nobody has denied may pass, from it and to it.
     """
 
     device: DeviceId
@@ -56,6 +57,7 @@ class SetDevice:
     asks_nothing: bool = False
     blocked: bool = False
     gone: bool = False
+    paused_until: float | None = None
     kind: Literal["device"] = "device"
 
 
@@ -318,7 +320,16 @@ class VerdictTable:
             return Verdict(True, Reason.KNOWN) if grant.allow else Verdict(False, Reason.DENIED)
         if self.knows_everything(access.client, client) and self.knows_everything(access.server, server):
             return Verdict(True, Reason.LEARNING)
+        if self.pause(client, server, now) is not None:
+            return Verdict(True, Reason.PAUSED)
         return Verdict(False, self._violated(access))
+
+    def pause(self, client: DeviceId, server: DeviceId, now: float) -> float | None:
+        """Until when the protection of one of two devices is paused; None when it is not."""
+        rows = (self._devices.get(device) for device in (client, server))
+        times = [row.paused_until for row in rows if row is not None and row.paused_until is not None]
+        until = max(times, default=now)
+        return until if now < until else None
 
     def _violated(self, access: Access) -> Reason:
         if access.client not in self._services:

@@ -24,6 +24,17 @@ class RelationshipView:
     switches: tuple[int, ...]
     packets: int = 0
     bytes: int = 0
+    risk: str = "reads"
+    decided_by: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Suggestion:
+    """An admitted device that a new one looks like."""
+
+    device: DeviceId
+    name: str
+    sentence: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +66,7 @@ class RequestView:
     server_kind: str = ""
     verb: str = ""
     resource: str | None = None
+    suggestion: Suggestion | None = None
     may_answer: bool = True
 
 
@@ -86,6 +98,7 @@ class ServiceView:
     device: Device
     learning: LearningView | None
     relationships: int
+    infrastructure: bool = False  # name servers, clocks, brokers, gateways: what everybody uses
 
 
 @dataclass(frozen=True, slots=True)

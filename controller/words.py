@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 from controller.dpi.message import Operation
 from controller.model.relationship import ANY, Access, Reason, Relationship
-from controller.model.service import Device, Service
+from controller.model.service import Device, Place, Service
 
 LONGEST_NAME = 60
 
@@ -45,6 +45,8 @@ _CHANGES = frozenset(
 )
 _SENSITIVE = ("lock", "door", "alarm", "heating", "valve", "gate", "garage", "oven")
 
+_EVERYBODYS = frozenset({53, 67, 123, 547, 1883, 1900, 5353, 5355, 8883})
+
 _EXPLANATIONS = {
     Reason.NEW_DEVICE: "This device is new here.",
     Reason.NEW_SERVICE: "A program with this name was never seen on this device.",
@@ -79,6 +81,13 @@ def risk(access: Access, server: Device) -> str:
     if access.operation in _CHANGES:
         return "opens" if any(word in kind for word in _SENSITIVE) else "changes"
     return "reads"
+
+
+def infrastructure(device: Device, service: Service | None = None) -> bool:
+    """Whether it is what everybody uses (gateway, name server, clock, broker), of little interest here."""
+    if device.place is Place.GROUP or device.roles:
+        return True
+    return service is not None and any(endpoint.port in _EVERYBODYS for endpoint in service.endpoints)
 
 
 def who(service: Service, device: Device) -> str:

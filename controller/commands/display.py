@@ -224,6 +224,8 @@ def devices(answer: Json) -> RenderableType:
         style = {"new": "yellow", "blocked": "red"}.get(admission, "")
         addresses = " ".join(sorted(device["addresses"]))
         word = plain(admission, style) if device["place"] == "site" else plain("outside", "dim")
+        if device["paused_until"] is not None:
+            word = plain(f"protection paused until {when(device['paused_until'])}", "bold red")
         row(shown, device["id"], device["name"], device["kind"], word, addresses)
     return shown
 
@@ -244,6 +246,24 @@ def one_service(answer: Json) -> RenderableType:
         line("  ", _marked(edge["relationship"]["status"]), ": ", edge["sentence"])
         for edge in answer["relationships"]
     ]
+    return Group(*text)
+
+
+def review(answer: Json) -> RenderableType:
+    """What a service has learnt, and what of it deserves a look."""
+    worth, ended = answer["worth_a_look"], answer["ended_at"]
+    at = "" if ended is None else f" since {when(ended)}"
+    state = "It is still learning" if answer["learning"] else f"Its learning phase is over{at}"
+    look = f"{len(worth)} deserve a look" if worth else "none deserves a look"
+    first = f"{state}: {_plural(answer['learnt'], 'relationship')} learnt, {look}."
+    text: list[RenderableType] = [plain(first, "bold")]
+    for one in worth:
+        text.append(
+            line("  ", plain(one["relationship"], "cyan"), "  ", _marked(one["risk"]), "  ", one["sentence"])
+        )
+        text.append(plain(f"    {one['why']}"))
+    if worth:
+        text.append(plain("Block one with: graphwall deny ID", "dim"))
     return Group(*text)
 
 

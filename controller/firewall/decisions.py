@@ -1,4 +1,4 @@
-"""What the site manager decides: approve, deny, undo, learn again, rename, move, block.
+"""What the site manager decides: approve, deny, undo, learn again, rename, move, block, pause.
 
 Each command changes the State and says what must be stored and answered. An approval is stored
 before it is enforced, a denial enforced before it is stored: a crash in between blocks.
@@ -17,11 +17,14 @@ from controller.events import (
     Duration,
     Learn,
     Move,
+    Pause,
     Rename,
+    SameAs,
     Scope,
     Undo,
 )
 from controller.firewall.learning import Learner
+from controller.firewall.likeness import alike, copied
 from controller.firewall.requests import Request, find, relationship_id, title
 from controller.firewall.state import State
 from controller.model.graph import covers
@@ -35,10 +38,11 @@ from controller.model.relationship import (
     Status,
     after,
 )
-from controller.model.service import Admission, Device, Place, Service
+from controller.model.service import Admission, Certainty, Device, Place, Service
 from controller.words import risk, sentence, visible
 
 HOUR = 3600.0
+LONGEST_PAUSE = 24 * HOUR
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +91,10 @@ class Decisions:
                 return self._move(command, now)
             case Block():
                 return self._block(command, now)
+            case Pause():
+                return self._pause(command, now)
+            case SameAs():
+                return self._same_as(command, now)
             case _:
                 assert_never(command)
 
@@ -153,12 +161,7 @@ class Decisions:
         if not command.manager:
             return _not_allowed(command.token, "what could open or endanger something")
         if command.approve and not command.confirmed:
-            return _refuse(
-                command.token,
-                "confirm",
-                "this could open or endanger something",
-                "look again who asks, and answer once more with 'confirmed'",
-            )
+            return _confirm(command.token)
         return None
 
     def _sensitive(self, access: Access) -> bool:
@@ -215,6 +218,66 @@ class Decisions:
         return Outcome(
             Answer(command.token, made.id), not made.approve, made, Before(devices=(device,), made=made.id)
         )
+
+    def _same_as(self, command: SameAs, now: float) -> Outcome:
+        """Admit a new device with the model of another; it learns nothing by itself."""
+        site, token = self.state.site, command.token
+        try:
+            request = find(site, command.request)
+        except ValueError as error:
+            return _refuse(token, "ambiguous", str(error), "give more of the id")
+        if request is None or request.device is None:
+            text = f"there is no device that waits to join by {visible(command.request)}"
+            return _refuse(token, "not found", text, "list the open requests with 'graphwall requests'")
+        newcomer, model = request.device, site.devices.get(command.device)
+        if model is None or model.place is not Place.SITE or model.admission is not Admission.ADMITTED:
+            return _unknown(token, "admitted device", command.device)
+        if newcomer.kind and model.kind and not alike(newcomer, model):
+            text = f"{visible(model.name)} is a {visible(model.kind)}, and this a {visible(newcomer.kind)}"
+            return _refuse(token, "not possible", text, "choose a device of the same kind")
+        services, edges = copied(site, model.id, newcomer, self._next, now)
+        if not edges:
+            text = f"nothing was learnt or approved for {visible(model.name)} yet"
+            return _refuse(token, "not possible", text, "answer the request itself")
+        mine = {service.id for service in services}
+        servers = (
+            (edge.access, newcomer if edge.access.server in mine else site.device_of(edge.access.server))
+            for edge in edges
+            if edge.status.allows
+        )
+        sensitive = any(risk(access, server) == "opens" for access, server in servers)
+        if sensitive and not command.confirmed:
+            return _confirm(token)
+        made = Decision(
+            id=self._next,
+            request=request.id,
+            sentence=f"{title(request, site)}, with the same permissions as {visible(model.name)}",
+            approve=True,
+            scope=Scope.OPERATION,
+            duration=Duration.ALWAYS,
+            by=command.by,
+            at=now,
+            until=None,
+            accesses=tuple(edge.access for edge in edges),
+            before=tuple(site.graph.get(edge.access) for edge in edges),
+            device=newcomer.id,
+        )
+        self._next += 1
+        self.state.decisions[made.id] = made
+        old = tuple(found for service in services if (found := site.services.get(service.id)) is not None)
+        admitted = replace(
+            newcomer, admission=Admission.ADMITTED, young=False, kind=newcomer.kind or model.kind
+        )
+        self.state.put_device(admitted)
+        for service in services:
+            self.state.put_service(service)
+        for edge in edges:
+            self.state.put(edge)
+        text = f"{visible(newcomer.name)} may join, and do the same as {visible(model.name)}"
+        self.state.note("decision", text, now, by=command.by, subject=str(made.id))
+        before = tuple(zip(made.accesses, made.before, strict=True))
+        changed = Before(before, (newcomer,), old, made=made.id)
+        return Outcome(Answer(token, made.id), False, made, changed)
 
     # Undo
 
@@ -289,10 +352,14 @@ class Decisions:
         device = self.state.site.devices.get(DeviceId(command.id))
         service = self.state.site.services.get(ServiceId(command.id))
         if device is not None:
-            self.state.put_device(replace(device, name=name, named_by_manager=True))
+            self.state.put_device(
+                replace(device, name=name, named_by_manager=True, certainty=Certainty.GIVEN)
+            )
             before = Before(devices=(device,))
         elif service is not None:
-            self.state.put_service(replace(service, name=name, named_by_manager=True))
+            self.state.put_service(
+                replace(service, name=name, named_by_manager=True, certainty=Certainty.GIVEN)
+            )
             before = Before(services=(service,))
         else:
             return _unknown(command.token, "device or service", command.id)
@@ -341,6 +408,26 @@ class Decisions:
         self.state.note("block", f"{visible(device.name)} is {word}", now, by=command.by, subject=device.id)
         return Outcome(Answer(command.token), command.blocked, before=Before(devices=(device,)))
 
+    def _pause(self, command: Pause, now: float) -> Outcome:
+        device = self.state.site.devices.get(command.device)
+        if device is None or device.place is not Place.SITE:
+            return _unknown(command.token, "device", command.device)
+        if device.admission is not Admission.ADMITTED:
+            text = f"{visible(device.name)} is {device.admission.value}, so nothing of it passes"
+            return _refuse(command.token, "not possible", text, "admit it first")
+        if not 0 <= command.seconds <= LONGEST_PAUSE:
+            text = f"protection is paused for at most {LONGEST_PAUSE / HOUR:g} hours"
+            return _refuse(command.token, "not possible", text, "choose a shorter time")
+        if not command.seconds and device.paused_until is None:
+            text = f"the protection of {visible(device.name)} is not paused"
+            return _refuse(command.token, "already so", text, "nothing to do")
+        until = now + command.seconds if command.seconds else None
+        self.state.put_device(replace(device, paused_until=until))
+        minutes = f"for {max(1, round(command.seconds / 60))} minutes"
+        text = f"the protection of {visible(device.name)} is {f'paused {minutes}' if until else 'on again'}"
+        self.state.note("pause", text, now, by=command.by, subject=device.id)
+        return Outcome(Answer(command.token), until is None, before=Before(devices=(device,)))
+
     def take_back(self, before: Before) -> None:
         """The store has refused: everything as it was."""
         for access, relationship in before.relationships:
@@ -358,7 +445,13 @@ class Decisions:
             self.state.decisions.pop(before.made, None)
 
     def tick(self, now: float) -> None:
-        """End the decisions whose time is over."""
+        """End the decisions and pauses whose time is over."""
+        for name in list(self.state.site.paused):
+            device = self.state.site.devices[name]
+            if device.paused_until is not None and now >= device.paused_until:
+                self.state.put_device(replace(device, paused_until=None))
+                text = f"the protection of {visible(device.name)} is on again: the pause is over"
+                self.state.note("pause", text, now, subject=device.id)
         for relationship in self._over(now):
             access = relationship.access
             self.state.put(
@@ -388,6 +481,15 @@ def _scoped(access: Access, scope: Scope) -> Access:
 
 def _refuse(token: int, code: str, message: str, remedy: str) -> Outcome:
     return Outcome(Answer(token, code=code, message=message, remedy=remedy))
+
+
+def _confirm(token: int) -> Outcome:
+    return _refuse(
+        token,
+        "confirm",
+        "this could open or endanger something",
+        "look again who asks, and answer once more with 'confirmed'",
+    )
 
 
 def _not_allowed(token: int, what: str) -> Outcome:

@@ -30,6 +30,7 @@ from controller.events import (
     NotStored,
     Observed,
     PacketIn,
+    Pause,
     Persist,
     PortChanged,
     Record,
@@ -37,6 +38,7 @@ from controller.events import (
     Refused,
     Rename,
     Report,
+    SameAs,
     SendFlows,
     ServeSwitches,
     ServiceAnnounced,
@@ -114,7 +116,7 @@ class Firewall:
             self._configured = True
             self._hosts.configure(now)
         match event:
-            case Decide() | Undo() | Learn() | Rename() | Move() | Block():
+            case Decide() | Undo() | Learn() | Rename() | Move() | Block() | Pause() | SameAs():
                 lines = self._state.unsaved_lines
                 return self._command(self._decisions.carry_out(event, now), lines, now)
             case NotStored():
@@ -181,7 +183,7 @@ class Firewall:
             case Observed():
                 self._learner.observed(event, now)
             case ConnectionSettled():
-                return self._settled(event)
+                return self._settled(event, now)
             case RefusalWanted():
                 return self._refusal(event)
             case NameSeen():
@@ -213,7 +215,7 @@ class Firewall:
             case InspectorCounters():
                 for name, count in event.counters.items():
                     state.counters[f"inspector {name}"] = count
-            case Decide() | Undo() | Learn() | Rename() | Move() | Block() | NotStored():
+            case Decide() | Undo() | Learn() | Rename() | Move() | Block() | Pause() | SameAs() | NotStored():
                 raise AssertionError("commands are handled before")
             case _:
                 assert_never(event)
@@ -347,7 +349,7 @@ class Firewall:
             return None
         return site.devices[client], site.devices[server]
 
-    def _settled(self, event: ConnectionSettled) -> Sequence[Effect]:
+    def _settled(self, event: ConnectionSettled, now: float) -> Sequence[Effect]:
         ends = self._ends(event.client_address, event.server_address)
         if ends is None:
             return []
@@ -365,6 +367,8 @@ class Firewall:
         )
         if switch is None or pair is None or not server.addresses >= {event.server_address}:
             return []
+        if self._state.paused(pair) and not self._state.lasting(pair, now):
+            return []  # a pause ends by the clock, also when nobody is there to withdraw a flow
         if self._applied < max(self._whole_at, self._changed_at.get(pair, 0)):
             return []  # said before the inspector knew what has changed since
         flow = compile_connection(

@@ -19,7 +19,7 @@ from controller.firewall.fabric import Fabric
 from controller.firewall.state import State
 from controller.flows.compile import family
 from controller.model.relationship import DeviceId, Reason
-from controller.model.service import Admission, Binding, Device, Place
+from controller.model.service import Admission, Binding, Certainty, Device, Place
 from controller.words import visible
 
 SAY_AGAIN = 60.0  # seconds between two log lines on the same offence
@@ -86,6 +86,7 @@ class Hosts:
         return replace(
             device,
             name=device.name if device.named_by_manager else (wanted.name or wanted.id),
+            certainty=Certainty.GIVEN,
             mac=wanted.mac,
             kind=wanted.kind or device.kind,
             vendor=wanted.vendor or device.vendor,
@@ -245,7 +246,7 @@ class Hosts:
             if name.casefold() in taken:
                 name = f"{name} ({(device.mac or '')[-5:]})"
             if name != device.name:
-                device = replace(device, name=name)
+                device = replace(device, name=name, certainty=Certainty.ANNOUNCED)
                 self._state.put_device(device)
         if device.admission is Admission.NEW and now - device.last_seen > 1.0:
             device = replace(device, last_seen=now)

@@ -22,7 +22,7 @@ from controller.model.relationship import (
     after,
 )
 from controller.model.resource import COUNTER_AT, shorten, widen
-from controller.model.service import MAIN, Admission, Device, Place, Service
+from controller.model.service import MAIN, Admission, Certainty, Device, Place, Service
 from controller.verdicts import GROUP, SetAddress, outside, remote
 from controller.view import LearningView
 from controller.words import explanation, sentence, visible
@@ -75,6 +75,8 @@ class Learner:
             self._again(known, seen)
         elif learnt or (seen.reason in _ASKED and not seen.allowed):
             self._new(seen, client, server, now)
+        elif seen.allowed and seen.reason is Reason.PAUSED:
+            state.counters["let through while protection was paused"] += seen.count
         elif seen.allowed:
             self._covered(seen)
         else:
@@ -354,7 +356,9 @@ class Learner:
             listening = [] if found is None else [found]
         for service in listening:
             if service.own_name == str(event.endpoint) and not service.named_by_manager:
-                self._state.put_service(replace(service, name=visible(event.name)))
+                self._state.put_service(
+                    replace(service, name=visible(event.name), certainty=Certainty.ANNOUNCED)
+                )
 
     # The end of learning
 
@@ -372,7 +376,7 @@ class Learner:
     def graduate(self, service: Service, now: float, why: str, by: str = "") -> None:
         """End a learning phase; from now on new services on that device are asked about."""
         state = self._state
-        state.put_service(replace(service, learning=False))
+        state.put_service(replace(service, learning=False, graduated=now))
         device = state.site.devices[service.device]
         if device.young:
             state.put_device(replace(device, young=False))

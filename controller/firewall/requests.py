@@ -10,10 +10,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from hashlib import blake2b
 
+from controller.firewall.likeness import like
 from controller.model.relationship import Access, DeviceId, Reason, Relationship
 from controller.model.service import MAIN, Admission, Device
 from controller.model.site import Site
-from controller.view import RequestView
+from controller.view import RequestView, Suggestion
 from controller.words import action, explanation, group_sentence, risk, sentence, visible
 
 SCAN_AT = 4
@@ -115,6 +116,7 @@ def card(request: Request, site: Site, now: float) -> RequestView:
             explanation(Reason.NEW_DEVICE), "changes", device.id, "", (), (),
             device.first_seen, device.last_seen, 1, now - device.last_seen < STILL_TRYING,
             client_name=visible(device.name), client_kind=device.kind, verb="join",
+            suggestion=_suggestion(device, site),
         )  # fmt: skip
     asked = request.relationships
     first = asked[0]
@@ -150,6 +152,14 @@ def card(request: Request, site: Site, now: float) -> RequestView:
         verb=", ".join(dict.fromkeys(verb for verb, _ in actions)),
         resource=(actions[0][1] or None) if len(actions) == 1 else None,
     )
+
+
+def _suggestion(device: Device, site: Site) -> Suggestion | None:
+    found = like(site, device)
+    if found is None:
+        return None
+    name = visible(found.name)
+    return Suggestion(found.id, name, f"This looks like {name}, which you allowed.")
 
 
 def _explained(first: Relationship, site: Site) -> str:

@@ -101,6 +101,8 @@ class State:
                 self.dirty.pairs |= self._pairs_of[device.id]
         if old is None or old.young != device.young:
             self.update_pairs(self._pairs_of[device.id])
+        if old is not None and old.paused_until != device.paused_until:
+            self.update_pairs(self._pairs_of[device.id], withdraw=True)
 
     def _device_follows(self, device: Device) -> None:
         self._tell(
@@ -109,6 +111,7 @@ class State:
                 young=device.young,
                 asks_nothing=self.site.asks_nothing(device),
                 blocked=device.admission is not Admission.ADMITTED,
+                paused_until=device.paused_until,
             )
         )
         if device.place is Place.SITE:
@@ -245,9 +248,13 @@ class State:
             self.site.services_on(client.id),
             frozenset(behind | {r.access.server for r in known}),
             learning=self._all_learning(client) and self._all_learning(server),
-            settled=not (self._some_learning(client) and self._some_learning(server)),
+            settled=not ((self._some_learning(client) and self._some_learning(server)) or self.paused(pair)),
             watch=(client.id, server.id) in self._watched,
         )
+
+    def paused(self, pair: Pair) -> bool:
+        """Whether the protection of one of the two devices is paused."""
+        return not self.site.paused.isdisjoint((pair.client, pair.server))
 
     def lasting(self, pair: Pair, now: float) -> bool:
         """Whether all that could use a pair is allowed, and stays so until somebody says otherwise."""

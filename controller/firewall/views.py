@@ -22,7 +22,7 @@ from controller.view import (
     SiteView,
     SwitchView,
 )
-from controller.words import sentence
+from controller.words import infrastructure, risk, sentence
 
 
 def build_view(
@@ -58,6 +58,10 @@ def build_view(
             switches=tuple(sorted(s for s in switches if s is not None)),
             packets=packets,
             bytes=size,
+            risk=risk(access, server),
+            decided_by=state.decisions[number].by
+            if (number := relationship.decision) in state.decisions
+            else "",
         )
 
     decisions = []
@@ -76,7 +80,11 @@ def build_view(
         devices=dict(site.devices),
         services={
             s.id: ServiceView(
-                s, site.devices[s.device], learner.progress(s), sum(1 for _ in site.graph.of(s.id))
+                s,
+                site.devices[s.device],
+                learner.progress(s),
+                sum(1 for _ in site.graph.of(s.id)),
+                infrastructure(site.devices[s.device], s),
             )
             for s in site.services.values()
         },

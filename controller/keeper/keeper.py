@@ -17,22 +17,16 @@ from os_ken.lib import hub
 
 from controller.events import (
     Answer,
-    Block,
     Command,
-    Decide,
     Effect,
     Event,
-    Learn,
-    Move,
     NotStored,
     Persist,
-    Rename,
     Report,
     SendFlows,
     SendFrame,
     ServeSwitches,
     Tick,
-    Undo,
     UpdateTable,
 )
 from controller.keeper.backlog import Backlog, Store
@@ -288,7 +282,7 @@ class Keeper:
         try:
             effects = self._core.handle(event, self._clock())
         except Exception:
-            if isinstance(event, Decide | Undo | Learn | Rename | Move | Block):
+            if isinstance(event, Command):
                 text, remedy = "the firewall failed at this", "look at the log and report it"
                 self._answer(Answer(event.token, code="internal error", message=text, remedy=remedy))
             raise

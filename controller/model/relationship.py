@@ -91,6 +91,7 @@ class Reason(StrEnum):
     KNOWN = "known"
     TEMPLATE = "infrastructure"  # templated, not learnt
     LEARNING = "learning"
+    PAUSED = "protection paused"
     DENIED = "denied by the site manager"
     NEW_DEVICE = "new device"
     NEW_SERVICE = "new service"

@@ -27,6 +27,14 @@ class Place(StrEnum):
     GROUP = "group"  # broadcast and multicast
 
 
+class Certainty(StrEnum):
+    """How sure a name is."""
+
+    GIVEN = "given"  # by people, here or in site.yaml
+    ANNOUNCED = "announced"  # it calls itself so
+    GUESSED = "guessed"  # from its address or port
+
+
 @dataclass(frozen=True, slots=True)
 class Binding:
     """From where a device may send: OpenFlow datapath id and port number."""
@@ -58,6 +66,8 @@ class Device:
     first_seen: float = 0.0
     last_seen: float = 0.0
     named_by_manager: bool = False
+    certainty: Certainty = Certainty.GUESSED  # of the name
+    paused_until: float | None = None  # until then its protection is paused: what nobody has denied may pass
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,3 +87,5 @@ class Service:
     first_seen: float = 0.0
     last_seen: float = 0.0
     named_by_manager: bool = False
+    certainty: Certainty = Certainty.GUESSED  # of the name
+    graduated: float | None = None  # when its learning phase ended last

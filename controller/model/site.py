@@ -26,6 +26,7 @@ class Site:
         self.pending: dict[Access, None] = {}  # in the order they were first asked
         self.timed: set[Access] = set()
         self.learning: set[ServiceId] = set()
+        self.paused: set[DeviceId] = set()  # whose protection is paused
         self.shared: set[str] = set()  # addresses outside that more than one vertex has
         self.asked_by: Counter[ServiceId] = Counter()  # pending relationships by client
         self.asked_from_outside = 0  # those of them whose client is outside
@@ -60,6 +61,7 @@ class Site:
             if old.mac is not None and old.mac != device.mac and self._by_mac.get(old.mac) == device.id:
                 del self._by_mac[old.mac]
         self.devices[device.id] = device
+        (self.paused.discard if device.paused_until is None else self.paused.add)(device.id)
         self._next_number = max(self._next_number, device.number + 1)
         if device.mac is not None:
             self._by_mac[device.mac] = device.id

@@ -12,7 +12,7 @@ from typing import Any
 from controller.dpi.message import Operation
 from controller.events import AuditEntry, Decision, Duration, Record, Scope
 from controller.model.relationship import Access, DeviceId, Endpoint, Reason, Relationship, ServiceId, Status
-from controller.model.service import Admission, Binding, Device, Place, Service
+from controller.model.service import Admission, Binding, Certainty, Device, Place, Service
 from controller.store.text import escaped, unescaped
 
 NEWEST = 200  # audit lines that load() gives
@@ -187,8 +187,17 @@ CREATE TABLE program (
 ) STRICT, WITHOUT ROWID;
 """
 
+SCHEMA_3 = """
+ALTER TABLE device ADD COLUMN certainty TEXT NOT NULL DEFAULT 'guessed';
+ALTER TABLE device ADD COLUMN paused_until REAL;
+UPDATE device SET certainty = 'given' WHERE named_by_manager;
+ALTER TABLE service ADD COLUMN certainty TEXT NOT NULL DEFAULT 'guessed';
+ALTER TABLE service ADD COLUMN graduated REAL;
+UPDATE service SET certainty = 'given' WHERE named_by_manager;
+"""
+
 # What leads from version N to version N + 1, beginning with the empty file. Only ever append.
-MIGRATIONS: tuple[str, ...] = (SCHEMA_1, SCHEMA_2)
+MIGRATIONS: tuple[str, ...] = (SCHEMA_1, SCHEMA_2, SCHEMA_3)
 
 
 @dataclass(frozen=True, slots=True)
@@ -217,11 +226,11 @@ def _columns(text: str) -> list[str]:
 
 _DEVICE = _columns(
     "id number place name mac addresses switch port admission young kind vendor roles "
-    "first_seen last_seen named_by_manager"
+    "first_seen last_seen named_by_manager certainty paused_until"
 )
 _SERVICE = _columns(
     "id device own_name name kind description endpoints learning learning_since last_new "
-    "first_seen last_seen named_by_manager"
+    "first_seen last_seen named_by_manager certainty graduated"
 )
 _DECISION = _columns(
     "id request sentence approve scope duration who at until device undone_at undone_by earlier"
@@ -254,6 +263,8 @@ def _device_row(device: Device) -> Row:
         device.first_seen,
         device.last_seen,
         device.named_by_manager,
+        device.certainty.value,
+        device.paused_until,
     )
 
 
@@ -274,6 +285,8 @@ def _device(row: Row) -> Device:
         first_seen=row[13],
         last_seen=row[14],
         named_by_manager=bool(row[15]),
+        certainty=Certainty(row[16]),
+        paused_until=row[17],
     )
 
 
@@ -292,6 +305,8 @@ def _service_row(service: Service) -> Row:
         service.first_seen,
         service.last_seen,
         service.named_by_manager,
+        service.certainty.value,
+        service.graduated,
     )
 
 
@@ -310,6 +325,8 @@ def _service(row: Row) -> Service:
         first_seen=row[10],
         last_seen=row[11],
         named_by_manager=bool(row[12]),
+        certainty=Certainty(row[13]),
+        graduated=row[14],
     )
 
 

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from fastapi import APIRouter, Response
 from starlette.concurrency import run_in_threadpool
 
-from controller.events import Answer, Block, Command, Decide, Learn, Move, Rename, Undo
+from controller.events import Answer, Block, Command, Decide, Learn, Move, Pause, Rename, SameAs, Undo
 from controller.model.relationship import DeviceId, ServiceId
 from controller.people import Role
 from controller.view import DecisionView, SiteView
@@ -19,7 +19,17 @@ from controller.web.changes import Changes
 from controller.web.members import Asker
 from controller.web.reading import shown
 from controller.web.site import ApiError, Site
-from controller.web.values import Answering, Blocking, Carried, LearnAction, Moving, Naming, Undoing
+from controller.web.values import (
+    Answering,
+    Blocking,
+    Carried,
+    LearnAction,
+    Likening,
+    Moving,
+    Naming,
+    Pausing,
+    Undoing,
+)
 
 _STATUS = {
     "not found": 404,
@@ -97,6 +107,12 @@ def commanding(site: Site, changes: Changes, clock: Callable[[], float] = time.t
         """Keep what a request asks for blocked."""
         return await decide(asker, request, False, body)
 
+    @router.post("/requests/{request}/same-as", response_model=Carried)
+    async def same_as(asker: AManager, request: str, body: Likening) -> Response:
+        """Let a new device join, with the same permissions as one of its kind; it learns nothing itself."""
+        confirmed = body.confirmed or asker.session is None
+        return await carry_out(SameAs(0, request, DeviceId(body.device), asker.by, confirmed), body.wait)
+
     @router.post("/decisions/{decision}/undo", response_model=Carried)
     async def undo(asker: AResident, decision: int, body: Undoing | None = None) -> Response:
         """Take a decision back."""
@@ -120,6 +136,11 @@ def commanding(site: Site, changes: Changes, clock: Callable[[], float] = time.t
     async def rename(asker: AResident, name: str, body: Naming) -> Response:
         """Give a service or device a name that sticks."""
         return await carry_out(Rename(0, name, body.name, asker.by))
+
+    @router.post("/devices/{name:path}/pause", response_model=Carried)
+    async def pause(asker: AManager, name: str, body: Pausing) -> Response:
+        """Let everything of a device pass for a while that nobody has denied; 0 seconds end that."""
+        return await carry_out(Pause(0, DeviceId(name), body.seconds, asker.by))
 
     @router.post("/devices/{name:path}/block", response_model=Carried)
     async def block(asker: AManager, name: str, body: Blocking | None = None) -> Response:

@@ -20,6 +20,7 @@ from controller.web import metrics, why
 from controller.web.asking import AnAsker
 from controller.web.changes import Changes
 from controller.web.members import Asker, Members
+from controller.web.review import review
 from controller.web.site import ApiError, History, Site
 from controller.web.values import (
     Decisions,
@@ -31,6 +32,7 @@ from controller.web.values import (
     OneService,
     Pairs,
     Requests,
+    Review,
     Services,
     Status,
     Switches,
@@ -142,6 +144,11 @@ def reading(site: Site, history: History, changes: Changes, members: Members) ->
         """Every service with its device and learning phase."""
         view = site.snapshot()
         return shown(Services(view.version, tuple(view.services.values())))
+
+    @router.get("/services/{name:path}/review", response_model=Review)
+    def review_of(name: str) -> Response:
+        """What a service has learnt, and what of it deserves a look, the riskiest first."""
+        return shown(review(site.snapshot(), ServiceId(name)))
 
     @router.get("/services/{name:path}", response_model=OneService)
     def service(asker: AnAsker, name: str) -> Response:

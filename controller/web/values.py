@@ -178,6 +178,27 @@ class Carried:
 
 
 @dataclass(frozen=True, slots=True)
+class Deserving:
+    """A learnt relationship that a person should look at."""
+
+    relationship: str
+    sentence: str
+    risk: str
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class Review:
+    """What a service has learnt. `ended_at`: null while it learns, or when that is not known."""
+
+    version: int
+    learning: bool
+    learnt: int
+    worth_a_look: tuple[Deserving, ...]
+    ended_at: float | None
+
+
+@dataclass(frozen=True, slots=True)
 class Health:
     status: str
 
@@ -218,6 +239,18 @@ class Moving(Body):
 
 class Blocking(Body):
     blocked: bool = True
+
+
+class Pausing(Body):
+    seconds: Annotated[float, Field(ge=0, le=86400, description="0: end it now")] = 3600.0
+
+
+class Likening(Body):
+    """`device`: the one that has the permissions already."""
+
+    device: str
+    confirmed: bool = False
+    wait: Wait = 0.0
 
 
 class Naming(Body):

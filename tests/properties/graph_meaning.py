@@ -79,9 +79,12 @@ class Graph:
         decided = self.decided(access, now)
         if decided is not None:
             return DECIDED[decided.status]
-        return self._knows_all(access.client, question.client) and self._knows_all(
+        if self._knows_all(access.client, question.client) and self._knows_all(
             access.server, question.server
-        )
+        ):
+            return True
+        ends = (self.site.devices.get(name) for name in (question.client, question.server))
+        return any(d is not None and d.paused_until is not None and now < d.paused_until for d in ends)
 
     def decided(self, access: Access, now: float) -> Relationship | None:
         """The most specific thing that was learnt or decided and still holds."""

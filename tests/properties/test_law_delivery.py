@@ -11,7 +11,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
 
-from controller.events import Block, Decide, Duration, Learn, Move, Scope, Undo
+from controller.events import Block, Decide, Duration, Learn, Move, Pause, Scope, Undo
 from controller.model.relationship import DeviceId, Status
 from controller.model.service import Admission
 from controller.verdicts import VerdictTable
@@ -126,6 +126,10 @@ class Site(RuleBasedStateMachine):
     @rule(name=st.sampled_from(sorted(HOSTS)), blocked=st.booleans(), crash=crashes)
     def block(self, name: str, blocked: bool, crash: int | None) -> None:
         self._acknowledge(Block(0, DeviceId(name), blocked, "me"), crash)
+
+    @rule(name=st.sampled_from(sorted(HOSTS)), seconds=st.sampled_from([0.0, 10.0, 600.0]), crash=crashes)
+    def pause(self, name: str, seconds: float, crash: int | None) -> None:
+        self._acknowledge(Pause(0, DeviceId(name), seconds, "me"), crash)
 
     @rule(data=st.data(), to=st.sampled_from(sorted(HOSTS)), crash=crashes)
     def move(self, data: st.DataObject, to: str, crash: int | None) -> None:

@@ -14,7 +14,7 @@ import pytest
 from controller import cli
 from controller.commands.client import ADDRESS_FILE
 from controller.config import Config
-from controller.events import Answer, Block, Decide, Duration, Learn, Move, Rename, Scope, Undo
+from controller.events import Answer, Block, Decide, Duration, Learn, Move, Pause, Rename, SameAs, Scope, Undo
 from controller.model.relationship import DeviceId, ServiceId
 from controller.model.service import Place
 from controller.web.server import Server, serve
@@ -72,6 +72,7 @@ READING = (
     ("graph", "--switch", "hall"),
     ("services",),
     ("services", "washer/control"),
+    ("review", "washer/control"),
     ("devices",),
     ("why", "washer", "lock"),
     ("why", "bbbb"),
@@ -219,6 +220,10 @@ def test_names_from_the_network_cannot_play_with_the_terminal(
         (("rename", "washer/control", "Wäscher"), Rename(0, "washer/control", "Wäscher", LOCAL)),
         (("rename", "lock", "Door"), Rename(0, "lock", "Door", LOCAL)),
         (("block", "@odd name?#%.example"), Block(0, DeviceId("@odd name?#%.example"), True, LOCAL)),
+        (("pause", "lock"), Pause(0, DeviceId("lock"), 3600.0, LOCAL)),
+        (("pause", "lock", "--time", "30m"), Pause(0, DeviceId("lock"), 1800.0, LOCAL)),
+        (("pause", "lock", "--end"), Pause(0, DeviceId("lock"), 0.0, LOCAL)),
+        (("same-as", "cccc", "lock"), SameAs(0, "cccc", DeviceId("lock"), LOCAL)),
         (("unblock", "lock"), Block(0, DeviceId("lock"), False, LOCAL)),
     ],
 )

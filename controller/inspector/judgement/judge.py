@@ -264,6 +264,8 @@ class Judge:
             verdict = table.judge(ends.client, ends.server, access, now)
             known = verdict.reason in (Reason.KNOWN, Reason.DENIED)
             grant = table.grant(access, now) if known else None
+            if verdict.reason is Reason.PAUSED:
+                grant = SetGrant(access, True, table.pause(ends.client, ends.server, now))
         sighting = Sighting(
             ends=ends,
             access=access,
@@ -291,6 +293,7 @@ class Judge:
             verdict = table.judge_opening(ends.client, ends.server, ends.endpoint, self.reveal_intent, now)
             grant = table.grant(self._whole(ends), now)
             timed = timed or (grant is not None and grant.until is not None)
+            timed = timed or table.pause(ends.client, ends.server, now) is not None
             if verdict.allow:
                 break
         if not timed:
@@ -333,6 +336,8 @@ class Judge:
             grant = self._table.grant(access, now) if verdict.reason is Reason.KNOWN else None
             if grant is not None and grant.until is not None:
                 until = min(until, grant.until)
+            if verdict.reason is Reason.PAUSED:
+                until = min(until, self._table.pause(ends.client, ends.server, now) or now)
         carried.version, carried.until = self.version, until
         return True
 

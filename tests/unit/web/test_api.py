@@ -9,7 +9,7 @@ from datetime import datetime
 import httpx
 import pytest
 
-from controller.events import Answer, Block, Decide, Duration, Learn, Move, Rename, Scope, Undo
+from controller.events import Answer, Block, Decide, Duration, Learn, Move, Pause, Rename, SameAs, Scope, Undo
 from controller.model.relationship import Status
 from controller.web.commanding import tonight
 from controller.web.guard import LARGEST_BODY
@@ -286,6 +286,14 @@ def test_tonight_minds_days_that_are_not_24_hours_long(
         ),
         ("devices/lock/rename", {"name": "Door"}, Rename(0, "lock", "Door", "local command line")),
         ("devices/@a.example/block", None, Block(0, "@a.example", True, "local command line")),
+        ("devices/lock/pause", {"seconds": 600}, Pause(0, "lock", 600.0, "local command line")),
+        ("devices/lock/pause", {}, Pause(0, "lock", 3600.0, "local command line")),
+        (
+            "requests/cccc333333/same-as",
+            {"device": "lock"},
+            SameAs(0, "cccc333333", "lock", "local command line"),
+        ),
+        ("devices/lock/name", {"name": "Door"}, Rename(0, "lock", "Door", "local command line")),
         ("devices/lock/block", {"blocked": False}, Block(0, "lock", False, "local command line")),
     ],
 )
@@ -326,6 +334,8 @@ def test_a_controller_that_does_not_answer_is_an_error_too(client: httpx.Client,
         ("decisions/x/undo", b"{}", "id"),
         ("services/a/b/learn", b'{"action": "stop"}', "action"),
         ("devices/a/rename", b'{"name": ""}', "name"),
+        ("devices/a/pause", b'{"seconds": 86401}', "seconds"),
+        ("devices/a/pause", b'{"seconds": -1}', "seconds"),
     ],
 )
 def test_a_body_that_is_not_understood_names_the_field(

@@ -219,6 +219,8 @@ COMMANDS = (
     ("POST", "/devices/lock/rename", {"name": "Door"}, "resident"),
     ("POST", "/devices/lock/name", {"name": "Door"}, "resident"),
     ("POST", "/devices/lock/block", {}, "manager"),
+    ("POST", "/devices/lock/pause", {"seconds": 60}, "manager"),
+    ("POST", "/requests/bbbb222222/same-as", {"device": "lock"}, "manager"),
     ("POST", "/services/lock/tcp-80/learn", {"action": "start"}, "manager"),
     ("POST", "/services/lock/tcp-80/move", {"device": "washer"}, "manager"),
     ("POST", "/tokens", {"name": "x", "role": "manager"}, "manager"),
