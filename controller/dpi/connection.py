@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from controller.dpi import craft
+from controller.dpi.certificate import ServerFlight
 from controller.dpi.frame import ACK, FIN, IPV4, PSH, RST, SYN, URG, Headers
 from controller.dpi.message import Malformed, Message
 from controller.dpi.registry import open_stream
@@ -53,6 +54,7 @@ class Step(NamedTuple):
     refuse: str | None = None  # the violated property: nothing of this connection may go on any more
     settled: bool = False  # the rest of the connection needs no judging
     acknowledge: bytes | None = None  # to be sent to the client, so that it sends what is missing
+    told: Message | None = None  # what the server says of itself; there is nothing in it to judge
 
 
 NOTHING = Step()
@@ -82,9 +84,9 @@ class Connection:
     __slots__ = (
         "_acknowledged", "_adrift", "_ahead", "_ahead_size", "_client_ack", "_delivered",
         "_delivered_before", "_fed", "_fin", "_held", "_held_size", "_limits", "_minute", "_minute_before",
-        "_minute_ends", "_next_seq", "_refused", "_released", "_server_mac", "_stream", "_sure", "_tail",
-        "_tail_end", "_ttl", "answered", "closed", "confirmed", "first_seq", "key", "last", "lost",
-        "settled", "zones",
+        "_minute_ends", "_next_seq", "_refused", "_released", "_server", "_server_mac", "_server_seq",
+        "_stream", "_sure", "_tail", "_tail_end", "_ttl", "answered", "closed", "confirmed", "first_seq",
+        "key", "last", "lost", "settled", "zones",
     )  # fmt: skip
 
     def __init__(
@@ -122,6 +124,8 @@ class Connection:
         self._refused: str | None = None
         self._sure = not resumed  # the server must have taken all that was let through
         self._server_mac = headers.dst_mac
+        self._server: ServerFlight | None = None
+        self._server_seq = -1  # of the next byte of the server's; -1: not known
         self._ttl = headers.ttl
 
     @property
@@ -439,7 +443,26 @@ class Connection:
         if flags & RST and not self.closed:
             self.closed = self._sure = True
             self._drop_all()
+        if flags & SYN:
+            self._server_seq = (headers.seq + 1) & _MASK
+        elif headers.seq == self._server_seq and headers.payload_end > headers.payload_offset:
+            return Step((), (raw,), told=self._told(raw[headers.payload_offset : headers.payload_end]))
         return Step((), (raw,))
+
+    def _told(self, data: bytes) -> Message | None:
+        """What the next bytes of the server's say of itself: its certificate, behind a client's hello."""
+        if not self.settled:
+            self._server_seq = -1  # it speaks first, or of what is read anyway
+            return None
+        self._server = self._server or ServerFlight()
+        self._server_seq = (self._server_seq + len(data)) & _MASK
+        try:
+            found = self._server.feed(data)
+        except Malformed:
+            found = None
+        if self._server.done:
+            self._server, self._server_seq = None, -1
+        return found
 
 
 def _syn(raw: bytes, headers: Headers) -> Step:

@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from controller.dpi import dhcp, dns, lldp
+from controller.dpi.certificate import ServerFlight, certificate_message
 from controller.dpi.datagrams import DatagramTable, Heard
 from controller.dpi.dissector import Datagram
 from controller.dpi.frame import TCP, parse
@@ -19,12 +20,15 @@ from controller.dpi.stream import ConnectionTable
 from tests.unit.dpi.examples import DATAGRAMS, OPAQUE, STREAMS
 from tests.unit.dpi.frames import ethernet, ipv4, ipv6, tcp, udp, udp_segment
 from tests.unit.dpi.hellos import HELLO, dtls_parts, quic_initial
+from tests.unit.dpi.test_certificate import key_and_certificate
+from tests.unit.dpi.test_tls import handshake, record, vector
 
 T = TypeVar("T")
 SLOWEST: Final = 0.25  # seconds for one small input, on a machine that does other things too
 EXAMPLES: Final = settings(max_examples=300, deadline=None)
 PORTS: Final = sorted({80, 8081, 8883, 40000}.union(*[protocol.ports for protocol in PROTOCOLS]))
 
+_, _, CERTIFICATE = key_and_certificate(["hub.example"])
 HELLOS: Final = (*dtls_parts(30, 60), quic_initial([(0, HELLO[:50])]), quic_initial([(50, HELLO[50:])], 1))
 FRAMES: Final = (
     tcp(1, b"GET / HTTP/1.1\r\n\r\n"),
@@ -129,6 +133,14 @@ def test_helpers_return_or_are_malformed(data: bytes) -> None:
     for helper in (dns.answers, dns.announcements, dhcp.lease):
         tried(helper, data)
     assert lldp.decode(data, b"secret") is None
+
+
+@EXAMPLES
+@given(damaged([CERTIFICATE]))
+def test_certificates_are_read_or_malformed(data: bytes) -> None:
+    tried(certificate_message, data)
+    flight = record(handshake(vector(vector(data, 3), 3), 11))
+    tried(ServerFlight().feed, flight)
 
 
 @EXAMPLES
