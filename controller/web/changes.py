@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from starlette.concurrency import run_in_threadpool
 
 from controller.view import DecisionView, RequestView, SiteView
+from controller.web.deltas import graph_delta
 from controller.web.site import ApiError, Site
 from controller.web.values import to_json
 
@@ -128,18 +129,23 @@ class Changes:
                     return view
                 await _rung(bell, min(left, POLL))
 
-    def listen(self, shown: Callable[[SiteView], SiteView | None]) -> AsyncIterator[bytes]:
+    def listen(
+        self, shown: Callable[[SiteView], SiteView | None], graph: bool = False
+    ) -> AsyncIterator[bytes]:
         """The event stream for one listener; raises ApiError when there are too many.
 
         `shown`: the site as this listener may see it; None once he may not see it any more.
+        `graph`: tell also what changes in the graph, beginning with the whole of it.
         """
         if self._listeners >= LISTENERS:
             raise ApiError(
                 503, "too many listeners", f"{LISTENERS} programs listen already", "close some of them"
             )
-        return self._stream(shown)
+        return self._stream(shown, graph)
 
-    async def _stream(self, shown: Callable[[SiteView], SiteView | None]) -> AsyncIterator[bytes]:
+    async def _stream(
+        self, shown: Callable[[SiteView], SiteView | None], graph: bool
+    ) -> AsyncIterator[bytes]:
         self._listeners += 1
         told: SiteView | None = None
         loop = asyncio.get_running_loop()
@@ -151,15 +157,21 @@ class Changes:
                     view = shown(await run_in_threadpool(self._site.snapshot))
                     if view is None:
                         break
+                    delta = graph_delta(told, view) if graph else None
+                    if delta is not None:  # first: what follows speaks of what is in it
+                        yield _event(view, "graph", delta)
                     for name, value in happened(told, view):
-                        head = f"id: {view.version}\nevent: {name}\ndata: ".encode()
-                        yield head + to_json(value) + b"\n\n"
+                        yield _event(view, name, value)
                     told = view
                     await asyncio.sleep(max(GATHER, SHARE * (loop.time() - began)))
                     if not await _rung(bell, HEARTBEAT):
                         yield b": still here\n\n"
         finally:
             self._listeners -= 1
+
+
+def _event(view: SiteView, name: str, value: object) -> bytes:
+    return f"id: {view.version}\nevent: {name}\ndata: ".encode() + to_json(value) + b"\n\n"
 
 
 async def _rung(bell: asyncio.Event, seconds: float) -> bool:

@@ -27,7 +27,8 @@ _BEARER = re.compile(r"Bearer +([!-~]+) *", re.IGNORECASE)
 _READING = frozenset({"GET", "HEAD", "OPTIONS"})
 POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; "
-    "manifest-src 'self'; worker-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+    "manifest-src 'self'; worker-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'; "
+    "require-trusted-types-for 'script'; trusted-types lit-html graphwall"
 )
 _ALWAYS = {
     "Content-Security-Policy": POLICY,

@@ -13,7 +13,7 @@ from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 from starlette.types import Scope
 
-FOLDER = Path(__file__).parent / "page"
+FOLDER = Path(__file__).parent / "page" / "static"
 _FRESH = {"Cache-Control": "no-cache"}  # kept, but asked for again: a new version shows at once
 _AT_THE_TOP = {
     "/": ("index.html", "text/html"),

@@ -234,14 +234,17 @@ def reading(site: Site, history: History, changes: Changes, members: Members) ->
         response_class=StreamingResponse,
         responses={200: {"content": {"text/event-stream": {}}, "description": "server-sent events"}},
     )
-    async def events(asker: AnAsker) -> StreamingResponse:
-        """Server-sent events: version, request, request-closed, decision, in-force."""
+    async def events(
+        asker: AnAsker,
+        graph: Annotated[bool, Query(description="also tell the graph, and then its changes")] = False,
+    ) -> StreamingResponse:
+        """Server-sent events: version, request, request-closed, decision, in-force, and graph."""
 
         def still(view: SiteView) -> SiteView | None:
             known = members.newest(asker)
             return None if known is None else for_asker(view, known)
 
-        stream: AsyncIterator[bytes] = changes.listen(still)
+        stream: AsyncIterator[bytes] = changes.listen(still, graph)
         return StreamingResponse(stream, media_type="text/event-stream", headers={"X-Accel-Buffering": "no"})
 
     return router

@@ -3,6 +3,7 @@
 Knows nothing of how secrets are kept; members.py does.
 """
 
+import io
 from collections.abc import Mapping
 
 import segno
@@ -154,7 +155,9 @@ def signing(members: Members, changes: Changes) -> APIRouter:
             members.invite, asker, body.name, body.role, body.hours, body.person
         )
         url = link(_base(request, asker), secret)
-        picture = segno.make(url, error="m").svg_inline(scale=4, light="white")
+        drawn = io.BytesIO()
+        segno.make(url, error="m").save(drawn, kind="svg", xmldecl=False, nl=False, scale=4, light="white")
+        picture = drawn.getvalue().decode()
         return _shown(Invited(made.id, url, made.expires, picture), 201)
 
     @router.patch("/people/{id}", response_model=PersonShown)

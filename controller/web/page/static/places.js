@@ -1,0 +1,57 @@
+// Where vertices are. Places are kept over visits; a new vertex goes beside its neighbours; nothing else moves.
+
+import { script } from "./trusted.js";
+
+const KEPT = "graphwall-places";
+const STEP = 95; // between a new vertex and its neighbours
+const TURN = 2.399963; // the golden angle: no two steps point the same way
+
+let worker = null;
+let number = 0;
+const waiting = new Map();
+
+export function remembered(view) {
+  try {
+    return JSON.parse(localStorage.getItem(`${KEPT}:${view}`)) ?? {};
+  } catch {
+    return {};
+  }
+}
+
+export function remember(view, places) {
+  try {
+    localStorage.setItem(`${KEPT}:${view}`, JSON.stringify(places));
+  } catch {
+    // The browser keeps nothing: then the next visit starts anew.
+  }
+}
+
+/** Places for all vertices, computed beside the page. `fixed` ones stay. */
+export function arrange(scene, fixed = {}) {
+  if (!worker) {
+    worker = new Worker(script("/page/layout-worker.js"));
+    worker.onmessage = ({ data }) => {
+      waiting.get(data.number)?.(data.places);
+      waiting.delete(data.number);
+    };
+  }
+  const nodes = [...scene.vertices.values()].map(({ id, parent }) => ({ id, parent }));
+  const edges = [...scene.edges.values()].map(({ source, target }) => [source, target]);
+  return new Promise((resolve) => {
+    waiting.set(++number, resolve);
+    worker.postMessage({ number, nodes, edges, fixed });
+  });
+}
+
+/** A place at once, for a vertex that has none: beside its neighbours, or around the middle. */
+export function beside(id, neighbours, taken) {
+  const known = neighbours.map((other) => taken.get(other)).filter(Boolean);
+  const middle = known.length
+    ? { x: known.reduce((sum, at) => sum + at.x, 0) / known.length, y: known.reduce((sum, at) => sum + at.y, 0) / known.length }
+    : { x: 0, y: 0 };
+  for (let n = known.length ? 1 : taken.size; ; n += 1) {
+    const far = STEP * Math.sqrt(n);
+    const place = { x: middle.x + far * Math.cos(n * TURN), y: middle.y + far * Math.sin(n * TURN) };
+    if (n > 400 || [...taken.values()].every((at) => Math.hypot(at.x - place.x, at.y - place.y) > STEP * 0.8)) return place;
+  }
+}
