@@ -65,11 +65,15 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    def rank(item: pytest.Item) -> int:
-        kind = item.path.relative_to(ROOT / "tests").parts[0]
-        return ORDER.index(kind) if kind in ORDER else len(ORDER)
+    def kind(item: pytest.Item) -> str:
+        return item.path.relative_to(ROOT / "tests").parts[0]
 
-    items.sort(key=rank)
+    items.sort(key=lambda item: ORDER.index(kind(item)) if kind(item) in ORDER else len(ORDER))
+    # With two processes, one has all that needs the machine for itself (switches, laboratories, the
+    # set-up), one after the other; the other one computes meanwhile.
+    for item in items:
+        if kind(item) == "setup" or any(item.get_closest_marker(name) for name in LACKS):
+            item.add_marker(pytest.mark.xdist_group("machine"))
 
 
 @pytest.fixture(scope="session")
