@@ -9,6 +9,7 @@ How data flows, always in one direction:
 Where to look, from the command line down; a module imports only from below it:
 
     cli.py commands/      the commands; `run` wires the parts together
+    replay/               the firewall and the inspection in the time of a recording            pure
     launch.py app.py      the os-ken application: events of switches in, effects out
     switches/             connections of switches, flows as OpenFlow messages
     inspector/            the DPI process at the inspection ports; its judgement/ is            pure

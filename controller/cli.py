@@ -21,10 +21,12 @@ from controller.commands import display, dissect, membership
 from controller.commands.client import Client, ClientError, find, segment
 from controller.config import Config, ConfigError, parse
 from controller.config import seconds as in_seconds
+from controller.events import Record
 from controller.web import token
 from controller.words import visible
 
 if TYPE_CHECKING:
+    from controller.commands.replay import Phase
     from controller.commands.run import Started
 
 STATE_VARIABLE = "GRAPHWALL_STATE"
@@ -311,6 +313,37 @@ def _target(config: Config) -> str:
     return f"tcp:{host}:{openflow.port}"
 
 
+def _replay(arguments: Arguments) -> int:
+    from controller.commands import findings, replay  # noqa: PLC0415  # only these two need the whole firewall
+
+    folder: Path | None = arguments.save_model
+    try:
+        if folder is not None:
+            replay.may_save(folder)
+        saved = Record() if arguments.model is None else replay.model(arguments.model)
+        config = None if arguments.site is None else _config(arguments.site)
+        summary, record, code = replay.Replay(
+            arguments.files, config, arguments.learn, arguments.json, saved
+        ).run()
+        if folder is not None:
+            replay.save(record, folder)
+    except replay.EXPECTED as error:
+        raise CliError(str(error)) from error
+    if arguments.json:
+        print(json.dumps(summary))
+        return code
+    _console().print(findings.summary(summary))
+    if folder is not None:
+        _console().print(display.plain(f"The model is in {folder}: graphwall run --state {folder}"))
+    return code
+
+
+def _phase(text: str) -> "Phase":
+    from controller.commands.replay import phase  # noqa: PLC0415
+
+    return phase(text)
+
+
 def _dissect(arguments: Arguments) -> int:
     return dissect.main(arguments.arguments)
 
@@ -397,6 +430,17 @@ def _parser() -> Parser:
     demo.set_defaults(action=_demo)
     said = commands.add_parser("dissect", add_help=False, help="Print what the messages in a capture ask for")
     said.set_defaults(action=_dissect)
+    replay = add("replay", _replay, "Show what would have been learnt, asked and denied", answers=False)
+    replay.add_argument(
+        "files", metavar="FILE", type=Path, nargs="+", help="captures, or access logs of the VSL in CSV"
+    )
+    replay.add_argument(
+        "--learn", metavar="TIME", type=_phase, help="how much teaches: 600, 10m, or 30%% of the whole"
+    )
+    replay.add_argument("--model", metavar="FILE", type=Path, help="begin with this model (a state folder)")
+    replay.add_argument("--save-model", metavar="FOLDER", type=Path, help="make a state folder for run")
+    replay.add_argument("--site", metavar="FILE", type=Path, help="site.yaml; else it is guessed")
+    replay.add_argument("--json", action="store_true", help="one object per event and line, the summary last")
     attach = add("attach", _attach, "Prepare a bridge of Open vSwitch for Graphwall", answers=False)
     attach.add_argument("bridge")
     attach.add_argument("--detach", action="store_true", help="give it back as it was")

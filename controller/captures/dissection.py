@@ -68,6 +68,8 @@ class Dissection:
                 self._swept = now
                 self._connections.expire(now)
             connection, step = self._connections.frame(raw, headers, now, observed=True, resume=asks(headers))
+            if connection is not None and connection.missed(headers):
+                self._connections.forget(connection)
             if step.refuse is not None and connection is not None and not connection.lost:
                 self._refused(step.refuse)
             return step.messages

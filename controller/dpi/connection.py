@@ -163,6 +163,12 @@ class Connection:
         """The server must have taken the client's FIN or reset: it is not in this connection any more."""
         return self._sure and (self.closed or self._fin is not None) and not self._held
 
+    def missed(self, headers: Headers) -> bool:
+        """Whether the server acknowledges bytes that were not seen, so that they will not come any more."""
+        if self.settled or not headers.tcp_flags & ACK or self.key[3:] != (headers.src_ip, headers.src_port):
+            return False
+        return 0 < ((headers.ack - self._next_seq - (self._fin is not None)) & _MASK) < _HALF
+
     def forget_tail(self) -> None:
         """Give memory back: retransmissions that the server has not acknowledged will be refused."""
         unsent = self._fed - self._delivered

@@ -16,6 +16,7 @@ from controller.dpi import (
     dhcp,
     dns,
     dtls,
+    enip,
     http1,
     http2,
     modbus,
@@ -109,6 +110,14 @@ PROTOCOLS: tuple[Protocol, ...] = (
         resumes=lambda: opcua.OpcUaStream(resumed=True),
     ),
     Protocol("bacnet", frozenset({bacnet.PORT}), bacnet.datagram),
+    Protocol(
+        "enip",  # and cip inside
+        frozenset({enip.PORT, enip.IO_PORT}),
+        enip.datagram,
+        recognise=enip.recognise,
+        opens=lambda _: enip.EnipStream(),
+        resumes=enip.EnipStream,
+    ),
     Protocol("dhcp", frozenset({67, 68}), dhcp.datagram),
     Protocol("ssdp", frozenset({ssdp.PORT}), ssdp.datagram),
 )

@@ -151,6 +151,10 @@ class ConnectionTable:
         """Forget a connection that was denied."""
         self._evict(connection)
 
+    def forget(self, connection: Connection) -> None:
+        """Forget a connection as if it had never been: what still comes on it may be followed anew."""
+        self._drop(connection)
+
     def _zones(self, connection: Connection, now: float) -> tuple[Zone, ...]:
         """Where the server may be after this connection, if it is not surely out of it."""
         if connection.surely_ended:

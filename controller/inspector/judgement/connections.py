@@ -3,10 +3,12 @@
 Knows nothing of UDP or of sockets. How the bytes of a connection are followed is dpi's to know.
 """
 
+from collections.abc import Callable
 from typing import Final
 
 from controller.dpi.frame import ACK, FIN, RST, SYN, TCP, Headers
 from controller.dpi.refusal import resets
+from controller.dpi.registry import UNKNOWN
 from controller.dpi.stream import Connection, ConnectionTable, Key, Limits, Step
 from controller.events import ConnectionSettled, FromInspector
 from controller.inspector.judgement.conversations import Carried
@@ -14,32 +16,46 @@ from controller.inspector.judgement.judge import Context, Hearing, Judge
 from controller.inspector.judgement.outcome import NOTHING, Outcome
 from controller.model.relationship import Reason
 
+Asks = Callable[[Headers], bool]
 TELL_AGAIN: Final = 10.0  # seconds after which a settled connection is told again, while its frames come
+
+
+GAP: Final = 1.0  # seconds after which what is missing in a recording is given up
 
 
 class _Followed:
     """What is known of a connection beside its bytes.
 
     `heard`: a message of it was allowed. `expected`: the sequence number at which the server takes
-    a reset from its client. `told`: when the controller was told that it is settled.
+    a reset from its client. `told`: when the controller was told that it is settled. `resumed`: its
+    opening was not seen.
     """
 
-    __slots__ = ("carried", "connection", "context", "expected", "heard", "told")
+    __slots__ = ("carried", "connection", "context", "expected", "heard", "resumed", "told", "waits")
 
-    def __init__(self, connection: Connection, context: Context, version: int) -> None:
+    def __init__(self, connection: Connection, context: Context, version: int, resumed: bool = False) -> None:
         self.connection = connection
         self.context = context
         self.carried = Carried(version)
         self.expected = connection.server_expects
         self.heard = False
+        self.resumed = resumed
         self.told = float("-inf")
+        self.waits: float | None = None  # in a recording: since when nothing could be read
 
 
 class ConnectionJudge:
-    """Carries all TCP connections."""
+    """Carries all TCP connections.
 
-    def __init__(self, judge: Judge, limits: Limits | None = None) -> None:
+    `recorded`: the frames come from a capture. What was denied went on in it all the same, and what the
+    capture lacks will never be sent again; so a connection is followed from wherever it is seen, also
+    behind a gap and after it was cut, as if its client had connected anew. `recorded` tells whether a
+    frame's sender is the client.
+    """
+
+    def __init__(self, judge: Judge, limits: Limits | None = None, recorded: Asks | None = None) -> None:
         self._judge = judge
+        self._recorded = recorded
         limits = limits or Limits()
         self._table = ConnectionTable(limits)
         self._at_most = 2 * limits.connections
@@ -57,6 +73,8 @@ class ConnectionJudge:
         connection = self._table.find(headers)
         followed = self._followed.get(connection.key) if connection is not None else None
         if connection is None or followed is None or followed.connection is not connection:
+            if self._recorded is not None:
+                return self._resumed(raw, headers, observed, now) if self._recorded(headers) else NOTHING
             return self._unknown(raw, headers, observed, now)
         if raw[0] & 1:
             self._judge.counters["to a group"] += 1
@@ -67,8 +85,20 @@ class ConnectionJudge:
         if not self._judge.still(followed.carried, now):
             self._judge.counters["withdrawn"] += 1
             return self._cut(headers, followed, Hearing(False))
-        _, step = self._table.frame(raw, headers, now, observed=observed)
+        _, step = self._table.frame(raw, headers, now, observed=observed or self._recorded is not None)
+        if self._recorded is not None and self._waits_in_vain(followed, headers, step, now):
+            self._judge.counters["gaps"] += 1
+            self._forget(connection)
+            return self._resumed(raw, headers, observed, now)
         return self._taken(headers, followed, step, observed, now)
+
+    def _waits_in_vain(self, followed: _Followed, headers: Headers, step: Step, now: float) -> bool:
+        """Whether segments wait for one that a recording does not have."""
+        if step.messages or step.release or headers.payload_end == headers.payload_offset:
+            followed.waits = None
+        elif followed.waits is None:
+            followed.waits = now
+        return followed.waits is not None and now - followed.waits > GAP
 
     def _opening(self, raw: bytes, headers: Headers, observed: bool, now: float) -> Outcome:
         judge = self._judge
@@ -79,16 +109,44 @@ class ConnectionJudge:
             ends = resets(headers, None)
             # Nothing has reached the server unless the switch has forwarded it.
             return Outcome(ends if observed else ends[:1] if hearing.tell else (), tuple(hearing.events))
-        connection, step = self._table.frame(raw, headers, now, observed=observed)
+        connection, step = self._table.frame(
+            raw, headers, now, observed=observed or self._recorded is not None
+        )
         if connection is None:
             hearing = self._judge.deny(context, "SYN", Reason.AMBIGUOUS, now, observed)
             return Outcome(resets(headers, None) if hearing.tell else (), tuple(hearing.events))
+        return self._taken(headers, self._follow(connection, context), step, observed, now)
+
+    def _follow(self, connection: Connection, context: Context, resumed: bool = False) -> _Followed:
         followed = self._followed.get(connection.key)
         if followed is None or followed.connection is not connection:
             if len(self._followed) >= self._at_most:
                 self._forget_evicted()
-            followed = self._followed[connection.key] = _Followed(connection, context, judge.version)
-        return self._taken(headers, followed, step, observed, now)
+            followed = _Followed(connection, context, self._judge.version, resumed)
+            self._followed[connection.key] = followed
+        return followed
+
+    def _resumed(self, raw: bytes, headers: Headers, observed: bool, now: float) -> Outcome:
+        """What a client sends in the middle of a recorded connection, if it could have connected anew."""
+        context = self._context(raw, headers)
+        says = headers.payload_end > headers.payload_offset and not headers.tcp_flags & RST
+        if not says or not self._judge.opening(context, now).allow:
+            self._judge.counters["unknown connections"] += says
+            return NOTHING
+        connection, step = self._table.frame(raw, headers, now, observed=True, resume=True)
+        if connection is None:
+            return NOTHING
+        return self._taken(headers, self._follow(connection, context, True), step, observed, now)
+
+    def _unreadable(self, followed: _Followed, step: Step) -> bool:
+        """Whether a recorded connection cannot be read from here on, which says nothing about anybody."""
+        if self._recorded is None:
+            return False
+        if followed.connection.lost and step.refuse is None:
+            return True
+        guessed = followed.resumed and not followed.heard
+        unknown = bool(step.messages) and step.messages[0].protocol == UNKNOWN
+        return guessed and (unknown or step.refuse is not None)
 
     def _context(self, raw: bytes, headers: Headers) -> Context:
         """Who is behind a client's segment."""
@@ -101,6 +159,10 @@ class ConnectionJudge:
         """Judge what a segment has said, and let go what may go."""
         connection = followed.connection
         followed.context = self._judge.current(followed.context)
+        if self._unreadable(followed, step):
+            self._judge.counters["in the middle of a connection"] += 1
+            self._forget(connection)
+            return NOTHING
         if step.refuse is not None or connection.lost:
             return self._denied(headers, followed, step, observed, now)
         events: list[FromInspector] = []
@@ -143,10 +205,16 @@ class ConnectionJudge:
         to_sender, to_receiver = resets(headers, None)
         if connection.key[1:3] == (headers.src_ip, headers.src_port):
             _, to_receiver = resets(headers._replace(seq=followed.expected), None)
-        self._table.remove(connection)
-        self._followed.pop(connection.key, None)
+        self._forget(connection)
         self._judge.counters["cut"] += 1
         return Outcome((to_sender, to_receiver), tuple(hearing.events))
+
+    def _forget(self, connection: Connection) -> None:
+        if self._recorded is None:
+            self._table.remove(connection)
+        else:
+            self._table.forget(connection)
+        self._followed.pop(connection.key, None)
 
     def _unknown(self, raw: bytes, headers: Headers, observed: bool, now: float) -> Outcome:
         """A segment of a connection whose opening was not seen, or that was cut.

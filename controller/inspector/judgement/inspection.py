@@ -9,7 +9,7 @@ from typing import Final
 
 from controller.dpi.frame import ICMP, ICMPV6, TCP, UDP, Headers, parse
 from controller.dpi.message import Malformed
-from controller.inspector.judgement.connections import ConnectionJudge
+from controller.inspector.judgement.connections import Asks, ConnectionJudge
 from controller.inspector.judgement.datagrams import DatagramJudge, is_error, quoted
 from controller.inspector.judgement.infrastructure import Infrastructure
 from controller.inspector.judgement.judge import Judge
@@ -20,14 +20,19 @@ SWEEP_EVERY: Final = 5.0  # seconds
 
 
 class Inspection:
-    """Frames in, outcomes out. Without a table (None) nothing passes and nothing is said."""
+    """Frames in, outcomes out. Without a table (None) nothing passes and nothing is said.
 
-    def __init__(self, table: VerdictTable | None, reveal_intent: bool = True) -> None:
+    `recorded`: the frames come from a capture (connections.py).
+    """
+
+    def __init__(
+        self, table: VerdictTable | None, reveal_intent: bool = True, recorded: Asks | None = None
+    ) -> None:
         self._ready = table is not None
         self._judge = Judge(table if table is not None else VerdictTable())
         self._judge.reveal_intent = reveal_intent
         self._datagrams = DatagramJudge(self._judge)
-        self._connections = ConnectionJudge(self._judge)
+        self._connections = ConnectionJudge(self._judge, recorded=recorded)
         self._infrastructure = Infrastructure(self._judge, self._datagrams)
         self._swept = float("-inf")
 
