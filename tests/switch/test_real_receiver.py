@@ -27,9 +27,7 @@ from tests.unit.dpi.frames import ACK, CLIENT, SERVER, SYN, tcp
 
 pytestmark = pytest.mark.root
 
-EXAMPLES = settings(
-    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+EXAMPLES = settings(max_examples=60, deadline=None)
 CLONE_NEWNET = 0x40000000
 SMALL = [stream for stream in STREAMS if len(stream[1]) < 1400]
 
