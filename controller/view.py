@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from controller.events import AuditEntry, Decision
+from controller.flows.flow import Flow
 from controller.model.relationship import DeviceId, Endpoint, Relationship, ServiceId, Treatment
 from controller.model.service import Device, Service
 
@@ -102,6 +103,16 @@ class ServiceView:
 
 
 @dataclass(frozen=True, slots=True)
+class FlowView:
+    """One flow that a switch holds, or should."""
+
+    switch: int
+    flow: Flow
+    packets: int = 0
+    bytes: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class PairView:
     """One treatment in force or asked for. `in_force`: the switches have confirmed it."""
 
@@ -113,6 +124,7 @@ class PairView:
     cookie: int
     packets: int = 0
     bytes: int = 0
+    flows: tuple[FlowView, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

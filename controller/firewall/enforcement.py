@@ -69,6 +69,9 @@ class _Temporary:
     def of(self, pair: Pair) -> tuple[Key, ...]:
         return tuple(self._of.get(pair, ()))
 
+    def flows_of(self, pair: Pair) -> Iterator[Flow]:
+        return (self._flows[key][0] for key in self._of.get(pair, ()))
+
     def __iter__(self) -> Iterator[Flow]:
         return (flow for flow, _ in self._flows.values())
 
@@ -236,6 +239,16 @@ class Enforcement:
     def wanted(self, switch: int) -> tuple[Flow, ...]:
         """All flows that a switch should hold for ever."""
         return tuple(flow for flows in self._wanted.get(switch, {}).values() for flow in flows)
+
+    def of_pair(self, pair: Pair) -> Iterator[tuple[int, Flow]]:
+        """The flows of a pair on every switch, those with a timeout among them."""
+        origin = pair.origin
+        for switch, wanted in self._wanted.items():
+            for flow in wanted.get(origin, ()):
+                yield switch, flow
+            held = self._temporary.get(switch)
+            for flow in held.flows_of(pair) if held is not None else ():
+                yield switch, flow
 
     def count(self, switch: int) -> int:
         return sum(map(len, self._wanted.get(switch, {}).values())) + len(self._temporary.get(switch, ()))

@@ -16,6 +16,7 @@ from controller.flows.flow import cookie_of
 from controller.model.relationship import Relationship, Treatment
 from controller.view import (
     DecisionView,
+    FlowView,
     PairView,
     RelationshipView,
     ServiceView,
@@ -70,7 +71,7 @@ def build_view(
         current = (site.graph.get(access) for access in made.accesses)
         covers = sum(r.allowed for r in current if r is not None and r.decision == made.id)
         decisions.append(DecisionView(made, in_force, latency, covers))
-    asked = enforcement.asked()
+    confirmed = enforcement.in_force(enforcement.asked())
     names = {s.dpid: s.name for s in state.config.switches}
     return SiteView(
         version=state.revision,
@@ -93,8 +94,12 @@ def build_view(
         decisions=tuple(decisions),
         pairs=tuple(
             PairView(
-                pair.client, pair.server, pair.endpoint, chosen, enforcement.in_force(asked),
+                pair.client, pair.server, pair.endpoint, chosen, confirmed,
                 cookie_of(pair.origin), *by_cookie[cookie_of(pair.origin)],
+                tuple(
+                    FlowView(switch, flow, *counters.get(switch, {}).get(flow.cookie, (0, 0)))
+                    for switch, flow in enforcement.of_pair(pair)
+                ),
             )
             for pair, chosen in state.pairs.items()
         ),

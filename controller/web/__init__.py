@@ -2,6 +2,9 @@
 
     api.py         puts the application together: routes, errors, authentication
     reading.py     what can be asked           commanding.py   what can be done
+    looking.py     one look at the site, and only if it has changed
+    review.py      what of what was learnt deserves a look, pure    mediated.py    who hears whom, pure
+    installed.py   flows in the words of a switch's tools, pure
     changes.py     server-sent events          why.py          "why is this so?", pure
     deltas.py      what has changed in the graph, pure
     values.py      the JSON that differs from the view's own fields

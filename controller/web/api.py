@@ -19,6 +19,7 @@ from controller.people import NotKeptError
 from controller.web.changes import Changes
 from controller.web.commanding import commanding
 from controller.web.guard import COOKIE, Guard, problem
+from controller.web.looking import NotModifiedError
 from controller.web.members import Members
 from controller.web.pages import FOLDER, add_pages
 from controller.web.password import BusyError
@@ -81,6 +82,10 @@ def _answer_errors(app: FastAPI) -> None:
     @app.exception_handler(ApiError)
     async def refused(_: Request, error: ApiError) -> Response:
         return problem(error.status, error.code, error.message, error.remedy)
+
+    @app.exception_handler(NotModifiedError)
+    async def seen(_: Request, __: NotModifiedError) -> Response:
+        return Response(status_code=304)
 
     @app.exception_handler(NotKeptError)
     async def not_kept(_: Request, error: NotKeptError) -> Response:

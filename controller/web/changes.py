@@ -5,12 +5,13 @@ was told last, so that a slow one skips views instead of making a queue.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from starlette.concurrency import run_in_threadpool
 
+from controller.model.relationship import DeviceId, ServiceId
 from controller.view import DecisionView, RequestView, SiteView
 from controller.web.deltas import graph_delta
 from controller.web.site import ApiError, Site
@@ -20,6 +21,8 @@ LISTENERS = 64  # at most, each holds a connection
 GATHER = 0.1  # s; changes within this time are told together
 SHARE = 4  # or, if that is longer, this many times what it took to look at the site
 HEARTBEAT = 15.0  # s; a comment, so that both ends notice a dead line
+SEEN_EVERY = 0.25  # s between two countings of messages
+STEP = 0.01  # of a learning phase
 POLL = 0.05  # s; while waiting for something that rings no bell
 
 
@@ -38,14 +41,47 @@ class RequestClosed:
     id: str
 
 
-Said = VersionChanged | RequestView | RequestClosed | DecisionView
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """How many messages of each relationship there were since the last time."""
+
+    relationships: Mapping[str, int] = field(hash=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Learning:
+    """How far a service's learning phase is."""
+
+    service: ServiceId
+    progress: float
+    ends_at_latest: float
+
+
+@dataclass(frozen=True, slots=True)
+class Learnt:
+    """A learning phase is over."""
+
+    service: ServiceId
+    ended: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Paused:
+    """The protection of a device is paused until then, or (None) on again."""
+
+    device: DeviceId
+    until: float | None
+
+
+Said = VersionChanged | RequestView | RequestClosed | DecisionView | Seen | Learning | Learnt | Paused
 
 
 def happened(old: SiteView | None, new: SiteView) -> Iterator[tuple[str, Said]]:
     """The events, by name, that lead from one view to another.
 
     `request`: one was added or changed; `request-closed`: nothing is asked there any more;
-    `decision`: made or undone; `in-force`: carried out everywhere; last, if anything is, `version`.
+    `decision`: made or undone; `in-force`: carried out everywhere; `pause`: the protection of a device is
+    off or on; last, if anything is, `version`.
     """
     said = False
     for name, value in _differences(old, new):
@@ -71,6 +107,50 @@ def _differences(old: SiteView | None, new: SiteView) -> Iterator[tuple[str, Sai
                     yield "decision", view
                 if view.in_force and (before is None or not before.in_force):
                     yield "in-force", view
+        for device in new.devices.values():
+            before_it = old.devices.get(device.id)
+            if device.paused_until != (before_it.paused_until if before_it is not None else None):
+                yield "pause", Paused(device.id, device.paused_until)
+
+
+class _Running:
+    """What changes all the time, told at most every SEEN_EVERY seconds: messages, and steps of learning."""
+
+    def __init__(self) -> None:
+        self._counts: dict[str, int] | None = None
+        self._learning: dict[ServiceId, float] = {}
+        self._at = float("-inf")
+        self._version = -1
+
+    def behind(self, view: SiteView) -> bool:
+        """Whether there may be something to tell once it is time."""
+        return view.version != self._version
+
+    def news(self, view: SiteView, now: float) -> Iterator[tuple[str, Said]]:
+        if now - self._at < SEEN_EVERY:
+            return
+        first, self._at, self._version = self._counts is None, now, view.version
+        told, self._counts = self._counts or {}, {
+            name: edge.relationship.allowed + edge.relationship.refused
+            for name, edge in view.relationships.items()
+        }  # fmt: skip
+        more = {name: count - told.get(name, 0) for name, count in self._counts.items()}
+        found = {name: number for name, number in more.items() if number > 0}
+        if found and not first:
+            yield "seen", Seen(found)
+        for event in self._steps(view):
+            if not first:
+                yield "learning", event
+
+    def _steps(self, view: SiteView) -> Iterator[Learning | Learnt]:
+        for name, service in view.services.items():
+            learning = service.learning
+            if learning is None:
+                if self._learning.pop(name, None) is not None:
+                    yield Learnt(name)
+            elif abs(learning.progress - self._learning.get(name, -1.0)) >= STEP:
+                self._learning[name] = learning.progress
+                yield Learning(name, learning.progress, learning.ends_at_latest)
 
 
 class Changes:
@@ -148,6 +228,7 @@ class Changes:
     ) -> AsyncIterator[bytes]:
         self._listeners += 1
         told: SiteView | None = None
+        running = _Running()
         loop = asyncio.get_running_loop()
         try:
             with self._bell() as bell:
@@ -160,11 +241,13 @@ class Changes:
                     delta = graph_delta(told, view) if graph else None
                     if delta is not None:  # first: what follows speaks of what is in it
                         yield _event(view, "graph", delta)
-                    for name, value in happened(told, view):
+                    news = (*happened(told, view), *running.news(view, loop.time()))
+                    for name, value in news:
                         yield _event(view, name, value)
                     told = view
                     await asyncio.sleep(max(GATHER, SHARE * (loop.time() - began)))
-                    if not await _rung(bell, HEARTBEAT):
+                    wait = SEEN_EVERY if running.behind(view) else HEARTBEAT
+                    if not await _rung(bell, wait) and wait == HEARTBEAT:
                         yield b": still here\n\n"
         finally:
             self._listeners -= 1

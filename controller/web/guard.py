@@ -56,7 +56,7 @@ class Guard:
         if scope["type"] == "lifespan":
             await self._app(scope, receive, send)
         elif scope["type"] == "http":
-            await self._request(scope, receive, _with_our_headers(send))
+            await self._request(scope, receive, _with_our_headers(scope, send))
 
     async def _request(self, scope: Scope, receive: Receive, send: Send) -> None:
         headers = Headers(scope=scope)
@@ -128,11 +128,13 @@ def _cookie(headers: Headers) -> str | None:
     return None if found is None else found.value
 
 
-def _with_our_headers(send: Send) -> Send:
+def _with_our_headers(scope: Scope, send: Send) -> Send:
     async def careful(message: Message) -> None:
         if message["type"] == "http.response.start":
             out = MutableHeaders(scope=message)
             out.setdefault("Cache-Control", "no-store")
+            if "etag" in scope.get("state", {}) and message["status"] in (200, 304):
+                out["ETag"] = scope["state"]["etag"]
             for name, value in _ALWAYS.items():
                 out[name] = value
         await send(message)

@@ -6,25 +6,27 @@ coroutines: FastAPI runs them in threads, as a snapshot may have to be waited fo
 
 from collections import Counter
 from collections.abc import AsyncIterator
-from dataclasses import replace
 from typing import Annotated
 
-from fastapi import APIRouter, Query, Response
+from fastapi import APIRouter, Depends, Query, Response
 from starlette.responses import StreamingResponse
 
 from controller.model.relationship import ServiceId
 from controller.model.service import Admission, Place
-from controller.people import Role
 from controller.view import DecisionView, SiteView, SwitchView
 from controller.web import metrics, why
 from controller.web.asking import AnAsker
 from controller.web.changes import Changes
-from controller.web.members import Asker, Members
+from controller.web.installed import installed
+from controller.web.looking import for_asker, looking_at, page
+from controller.web.mediated import mediated
+from controller.web.members import Members
 from controller.web.review import review
 from controller.web.site import ApiError, History, Site
 from controller.web.values import (
     Decisions,
     Devices,
+    Flows,
     Graph,
     Health,
     Log,
@@ -41,22 +43,14 @@ from controller.web.values import (
     switch_name,
     to_json,
 )
-from controller.words import visible
+from controller.words import infrastructure, visible
+
+Limit = Annotated[int | None, Query(ge=1, le=1000, description="at most so many")]
+After = Annotated[str | None, Query(description="'next' of the page before")]
 
 
 def shown(value: object) -> Response:
     return Response(to_json(value), media_type="application/json")
-
-
-def for_asker(view: SiteView, asker: Asker) -> SiteView:
-    """The site with each request marked as this asker may answer it."""
-    manager = asker.role.includes(Role.MANAGER)
-    resident = asker.role.includes(Role.RESIDENT)
-    requests = tuple(
-        replace(one, may_answer=manager or (resident and not one.sensitive and one.kind != "admission"))
-        for one in view.requests
-    )
-    return replace(view, requests=requests)
 
 
 def _the_switch(view: SiteView, wanted: str) -> SwitchView:
@@ -67,7 +61,7 @@ def _the_switch(view: SiteView, wanted: str) -> SwitchView:
     return found
 
 
-def _graph(view: SiteView, switch: str | None) -> Graph:
+def _graph(view: SiteView, switch: str | None, with_mediated: bool) -> Graph:
     relationships = tuple(view.relationships.values())
     services = tuple(view.services.values())
     devices = tuple(view.devices.values())
@@ -82,7 +76,17 @@ def _graph(view: SiteView, switch: str | None) -> Graph:
         )
         there = {device.id for device in devices}
         services = tuple(service for service in services if service.service.device in there)
-    return Graph(view.version, view.time, view.site, switch, devices, services, relationships)
+    return Graph(
+        view.version,
+        view.time,
+        view.site,
+        switch,
+        devices,
+        services,
+        relationships,
+        tuple(device.id for device in devices if infrastructure(device)),
+        mediated(view) if with_mediated else None,
+    )
 
 
 def _status(view: SiteView) -> Status:
@@ -105,55 +109,63 @@ def _status(view: SiteView) -> Status:
 
 def reading(site: Site, history: History, changes: Changes, members: Members) -> APIRouter:
     """The routes below /api/v1."""
-    router = APIRouter(tags=["reading"])
+    router = APIRouter(tags=["reading"], responses={304: {"description": "as the ETag says, nothing is new"}})
+    look = looking_at(site)
 
     @router.get("/status", response_model=Status)
-    def status() -> Response:
+    def status(view: Annotated[SiteView, Depends(look)]) -> Response:
         """The site in numbers."""
-        return shown(_status(site.snapshot()))
+        return shown(_status(view))
 
     @router.get("/graph", response_model=Graph)
     def graph(
+        view: Annotated[SiteView, Depends(look)],
         switch: Annotated[str | None, Query(description="name or datapath id of one switch")] = None,
+        mediated: Annotated[bool, Query(description="with who hears whom through a broker")] = False,
     ) -> Response:
         """Devices, services and relationships: the communication graph."""
-        return shown(_graph(site.snapshot(), switch))
+        return shown(_graph(view, switch, mediated))
 
     @router.get("/requests", response_model=Requests)
-    def requests(asker: AnAsker) -> Response:
+    def requests(
+        view: Annotated[SiteView, Depends(look)], limit: Limit = None, after: After = None
+    ) -> Response:
         """What waits for the site manager's answer."""
-        view = for_asker(site.snapshot(), asker)
-        return shown(Requests(view.version, view.requests))
+        found, further = page(view.requests, lambda one: one.id, limit, after)
+        return shown(Requests(view.version, found, further))
 
     @router.get("/decisions", response_model=Decisions)
-    def decisions() -> Response:
+    def decisions(
+        view: Annotated[SiteView, Depends(look)], limit: Limit = None, after: After = None
+    ) -> Response:
         """What was decided, and whether it is in force."""
-        view = site.snapshot()
-        return shown(Decisions(view.version, view.decisions))
+        found, further = page(view.decisions, lambda one: str(one.decision.id), limit, after)
+        return shown(Decisions(view.version, found, further))
 
     @router.get("/decisions/{number}", response_model=DecisionView)
-    def decision(number: int) -> Response:
+    def decision(view: Annotated[SiteView, Depends(look)], number: int) -> Response:
         """One decision, whether it is in force, and how often it was made use of."""
-        found = next((one for one in site.snapshot().decisions if one.decision.id == number), None)
+        found = next((one for one in view.decisions if one.decision.id == number), None)
         if found is None:
             raise ApiError(404, "not found", f"there is no decision {number}", "see 'graphwall log'")
         return shown(found)
 
     @router.get("/services", response_model=Services)
-    def services() -> Response:
+    def services(
+        view: Annotated[SiteView, Depends(look)], limit: Limit = None, after: After = None
+    ) -> Response:
         """Every service with its device and learning phase."""
-        view = site.snapshot()
-        return shown(Services(view.version, tuple(view.services.values())))
+        found, further = page(tuple(view.services.values()), lambda one: one.service.id, limit, after)
+        return shown(Services(view.version, found, further))
 
     @router.get("/services/{name:path}/review", response_model=Review)
-    def review_of(name: str) -> Response:
+    def review_of(view: Annotated[SiteView, Depends(look)], name: str) -> Response:
         """What a service has learnt, and what of it deserves a look, the riskiest first."""
-        return shown(review(site.snapshot(), ServiceId(name)))
+        return shown(review(view, ServiceId(name)))
 
     @router.get("/services/{name:path}", response_model=OneService)
-    def service(asker: AnAsker, name: str) -> Response:
+    def service(view: Annotated[SiteView, Depends(look)], name: str) -> Response:
         """One service with what it does and what is asked about it."""
-        view = for_asker(site.snapshot(), asker)
         found = view.services.get(ServiceId(name))
         if found is None:
             raise ApiError(
@@ -172,22 +184,38 @@ def reading(site: Site, history: History, changes: Changes, members: Members) ->
         return shown(OneService(view.version, found, edges, asked))
 
     @router.get("/devices", response_model=Devices)
-    def devices() -> Response:
+    def devices(
+        view: Annotated[SiteView, Depends(look)], limit: Limit = None, after: After = None
+    ) -> Response:
         """Every device, those outside included."""
-        view = site.snapshot()
-        return shown(Devices(view.version, tuple(view.devices.values())))
+        found, further = page(tuple(view.devices.values()), lambda one: one.id, limit, after)
+        return shown(Devices(view.version, found, further))
 
     @router.get("/switches", response_model=Switches)
-    def switches() -> Response:
+    def switches(view: Annotated[SiteView, Depends(look)]) -> Response:
         """Every switch with its ports and links."""
-        view = site.snapshot()
         return shown(Switches(view.version, view.switches))
 
     @router.get("/pairs", response_model=Pairs)
-    def pairs() -> Response:
+    def pairs(view: Annotated[SiteView, Depends(look)], limit: Limit = None, after: After = None) -> Response:
         """What the switches do between two devices: forward, drop, inspect or watch."""
-        view = site.snapshot()
-        return shown(Pairs(view.version, tuple(map(pair, view.pairs))))
+        found, further = page(tuple(map(pair, view.pairs)), lambda one: one.cookie, limit, after)
+        return shown(Pairs(view.version, found, further))
+
+    @router.get("/relationships/{name}/flows", response_model=Flows)
+    def flows(view: Annotated[SiteView, Depends(look)], name: str) -> Response:
+        """The flows that carry out what is decided on a relationship, with their counters."""
+        edge = view.relationships.get(name)
+        if edge is None:
+            text = f"there is no relationship {visible(name)}"
+            raise ApiError(404, "not found", text, "see 'graphwall graph' for the ids")
+        names = {switch.switch: switch.name for switch in view.switches}
+        ends = (edge.client_device, edge.server_device, edge.relationship.endpoint)
+        found = [
+            flow for one in view.pairs if (one.client, one.server, one.endpoint) == ends for flow in one.flows
+        ]
+        listed = (installed(flow, names.get(flow.switch, str(flow.switch))) for flow in found)
+        return shown(Flows(view.version, name, tuple(listed)))
 
     @router.get("/log", response_model=Log)
     def log(
@@ -211,7 +239,7 @@ def reading(site: Site, history: History, changes: Changes, members: Members) ->
 
     @router.get("/why", response_model=Why)
     def why_is_it(
-        asker: AnAsker,
+        view: Annotated[SiteView, Depends(look)],
         about: Annotated[
             str | None, Query(alias="id", description="of a relationship, request, decision, or cookie 0x…")
         ] = None,
@@ -220,7 +248,6 @@ def reading(site: Site, history: History, changes: Changes, members: Members) ->
         port: Annotated[str | None, Query(description='"80" or "udp-5683"')] = None,
     ) -> Response:
         """Why something is allowed or not, in sentences and with everything that they are made from."""
-        view = for_asker(site.snapshot(), asker)
         if about is not None and client is None and server is None:
             return shown(why.about(view, about))
         if about is None and client is not None and server is not None:
@@ -238,7 +265,7 @@ def reading(site: Site, history: History, changes: Changes, members: Members) ->
         asker: AnAsker,
         graph: Annotated[bool, Query(description="also tell the graph, and then its changes")] = False,
     ) -> StreamingResponse:
-        """Server-sent events: version, request, request-closed, decision, in-force, and graph."""
+        """Server-sent events: what is asked, decided, in force, seen, learnt and paused; and the graph."""
 
         def still(view: SiteView) -> SiteView | None:
             known = members.newest(asker)

@@ -15,6 +15,7 @@ from pydantic_core import PydanticSerializationError
 
 from controller.events import Duration, Scope
 from controller.model.relationship import DeviceId, Endpoint, Treatment
+from controller.model.relationship import Status as Standing
 from controller.model.service import Device
 from controller.view import (
     DecisionView,
@@ -58,8 +59,27 @@ class Status:
 
 
 @dataclass(frozen=True, slots=True)
+class Mediated:
+    """A publisher that a subscriber hears by way of a broker.
+
+    `status`: the worse of the two relationships, `publish` and `subscribe`.
+    """
+
+    publisher: str
+    broker: str
+    topic: str
+    subscriber: str
+    status: Standing
+    publish: str
+    subscribe: str
+
+
+@dataclass(frozen=True, slots=True)
 class Graph:
-    """The communication graph of the site, or of one switch."""
+    """The communication graph of the site, or of one switch.
+
+    `infrastructure`: devices that everybody uses. `mediated`: null when it was not asked for.
+    """
 
     version: int
     time: float
@@ -68,24 +88,51 @@ class Graph:
     devices: tuple[Device, ...]
     services: tuple[ServiceView, ...]
     relationships: tuple[RelationshipView, ...]
+    infrastructure: tuple[str, ...] = ()
+    mediated: tuple[Mediated, ...] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class InstalledFlow:
+    """A flow of a switch in the words of its tools. `passing`: it has a timeout."""
+
+    switch: str
+    table: str
+    priority: int
+    cookie: str
+    match: str
+    actions: str
+    packets: int
+    bytes: int
+    passing: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Flows:
+    version: int
+    relationship: str
+    flows: tuple[InstalledFlow, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class Requests:
     version: int
     requests: tuple[RequestView, ...]
+    next: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Decisions:
     version: int
     decisions: tuple[DecisionView, ...]
+    next: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Services:
     version: int
     services: tuple[ServiceView, ...]
+    next: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +147,7 @@ class OneService:
 class Devices:
     version: int
     devices: tuple[Device, ...]
+    next: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,6 +174,7 @@ class Pair:
 class Pairs:
     version: int
     pairs: tuple[Pair, ...]
+    next: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,15 +2,18 @@
 
 import json
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import datetime
+from typing import Any
 
 import httpx
 import pytest
 
 from controller.events import Answer, Block, Decide, Duration, Learn, Move, Pause, Rename, SameAs, Scope, Undo
-from controller.model.relationship import Status
+from controller.flows.flow import Flow, Match, Table
+from controller.model.relationship import DeviceId, Status
+from controller.view import FlowView
 from controller.web.commanding import tonight
 from controller.web.guard import LARGEST_BODY
 from controller.web.server import ServeError, Server, serve
@@ -368,6 +371,77 @@ def test_an_error_inside_is_told_without_its_insides() -> None:
         assert "secret" not in answer.text
     finally:
         running.stop()
+
+
+# ---------------------------------------------------------------- pages and changes
+
+
+@pytest.mark.parametrize(
+    ("path", "key", "id_of"),
+    [
+        ("services", "services", lambda one: one["service"]["id"]),
+        ("devices", "devices", lambda one: one["id"]),
+        ("requests", "requests", lambda one: one["id"]),
+    ],
+)
+def test_lists_are_read_page_by_page(
+    client: httpx.Client, path: str, key: str, id_of: Callable[[Any], str]
+) -> None:
+    whole = client.get(f"/api/v1/{path}").json()
+    assert whole["next"] is None
+    found: list[Any] = []
+    after = None
+    while True:
+        params = {"limit": 1} | ({} if after is None else {"after": after})
+        one = client.get(f"/api/v1/{path}", params=params).json()
+        found += one[key]
+        after = one["next"]
+        if after is None:
+            break
+        assert after == id_of(one[key][-1])
+    assert found == whole[key]
+    assert client.get(f"/api/v1/{path}", params={"after": "nobody"}).status_code == 404
+
+
+def test_who_has_seen_the_newest_is_told_so_and_nothing_else(client: httpx.Client, site: FakeSite) -> None:
+    for path in ("graph", "requests", "services", "devices", "status", "pairs", "decisions", "switches"):
+        tag = client.get(f"/api/v1/{path}").headers["etag"]
+        again = client.get(f"/api/v1/{path}", headers={"If-None-Match": tag})
+        assert (again.status_code, again.content) == (304, b"")
+        assert again.headers["etag"] == tag
+        site.change()
+        assert client.get(f"/api/v1/{path}", headers={"If-None-Match": tag}).status_code == 200
+
+
+def test_the_flows_of_a_relationship_are_told_with_their_counters(
+    client: httpx.Client, site: FakeSite
+) -> None:
+    flow = Flow(Table.VERDICT, 310, Match(eth_type=0x0800, ip_proto=6, dst_port=80), (), COOKIE)
+    (pair,) = site.snapshot().pairs
+    site.change(pairs=(replace(pair, flows=(FlowView(2, flow, 9, 900),)),))
+    answer = client.get("/api/v1/relationships/bbbb222222/flows").json()
+    (found,) = answer["flows"]
+    assert (found["switch"], found["match"], found["actions"]) == ("hall", "tcp, tp_dst=80", "drop")
+    assert (found["cookie"], found["packets"]) == (f"{COOKIE:#x}", 9)
+    assert client.get("/api/v1/relationships/aaaa111111/flows").json()["flows"] == []
+    assert client.get("/api/v1/relationships/zzzz/flows").status_code == 404
+
+
+def test_the_graph_names_infrastructure_and_on_demand_who_hears_whom(
+    client: httpx.Client, site: FakeSite
+) -> None:
+    assert client.get("/api/v1/graph").json()["mediated"] is None
+    assert client.get("/api/v1/graph", params={"mediated": 1}).json()["mediated"] == []
+    devices = dict(site.snapshot().devices)
+    devices[DeviceId("lock")] = replace(devices[DeviceId("lock")], roles=frozenset({"dns"}))
+    site.change(devices=devices)
+    assert client.get("/api/v1/graph").json()["infrastructure"] == ["lock"]
+
+
+def test_a_large_answer_is_compressed(client: httpx.Client) -> None:
+    answer = client.get("/api/v1/graph", headers={"Accept-Encoding": "gzip"})
+    assert answer.headers["content-encoding"] == "gzip"
+    assert answer.json()["site"] == "Home"
 
 
 # ---------------------------------------------------------------- why

@@ -5,9 +5,12 @@ import threading
 import time
 from collections.abc import Iterator
 from dataclasses import replace
+from typing import Any
 
 import httpx
 
+from controller.model.relationship import DeviceId, ServiceId
+from controller.view import LearningView, RelationshipView, ServiceView
 from controller.web.changes import LISTENERS, happened
 from controller.web.server import Server
 from tests.unit.web.fake_site import TOKEN, FakeSite, home
@@ -106,3 +109,55 @@ def test_nothing_is_told_when_nothing_has_changed() -> None:
     assert list(happened(view, view)) == []
     assert [name for name, _ in happened(None, view)] == ["version"]
     assert [name for name, _ in happened(view, replace(view, version=6))] == ["version"]
+
+
+def listening(server: Server) -> Any:
+    return httpx.stream("GET", f"{server.url}/api/v1/events", headers=HEADERS, timeout=5)
+
+
+def test_messages_are_counted_since_the_last_time(server: Server, site: FakeSite) -> None:
+    def counted(allowed: int) -> dict[str, RelationshipView]:
+        edges = dict(site.snapshot().relationships)
+        edge = edges["aaaa111111"]
+        edges["aaaa111111"] = replace(edge, relationship=replace(edge.relationship, allowed=allowed))
+        return edges
+
+    with listening(server) as stream:
+        heard = events(stream)
+        next(heard)
+        site.change(relationships=counted(10))  # it was 7
+        assert next(data for name, data in heard if name == "seen") == {"relationships": {"aaaa111111": 3}}
+        site.change(relationships=counted(15))
+        assert next(data for name, data in heard if name == "seen") == {"relationships": {"aaaa111111": 5}}
+
+
+def test_learning_is_told_in_steps_and_when_it_is_over(server: Server, site: FakeSite) -> None:
+    def at(progress: float | None) -> dict[ServiceId, ServiceView]:
+        found = dict(site.snapshot().services)
+        one = found[ServiceId("battery/tcp-80")]
+        learning = None if progress is None else LearningView(progress, 2000.0, 100.0)
+        found[one.service.id] = replace(one, learning=learning)
+        return found
+
+    with listening(server) as stream:
+        heard = events(stream)
+        next(heard)
+        site.change(services=at(0.255))  # too small a step
+        site.change(services=at(0.5))
+        found = next(data for name, data in heard if name == "learning")
+        assert found == {"service": "battery/tcp-80", "progress": 0.5, "ends_at_latest": 2000.0}
+        site.change(services=at(None))
+        found = next(data for name, data in heard if name == "learning")
+        assert found == {"service": "battery/tcp-80", "ended": True}
+
+
+def test_a_pause_and_its_end_are_told(server: Server, site: FakeSite) -> None:
+    with listening(server) as stream:
+        heard = events(stream)
+        next(heard)
+        for until in (1234.0, None):
+            devices = dict(site.snapshot().devices)
+            devices[DeviceId("lock")] = replace(devices[DeviceId("lock")], paused_until=until)
+            site.change(devices=devices)
+            found = next(data for name, data in heard if name == "pause")
+            assert found == {"device": "lock", "until": until}
