@@ -19,8 +19,9 @@ _MAGIC = b"\x63\x82\x53\x63"
 _NOWHERE = bytes(4)
 _BOOTREQUEST, _BOOTREPLY = 1, 2
 
-# RFC 2132: sections 3.14, 9.1, 9.3, 9.6, 9.7, 9.13
-_HOST_NAME, _REQUESTED, _OVERLOAD, _MESSAGE_TYPE, _SERVER, _VENDOR_CLASS = 12, 50, 52, 53, 54, 60
+# RFC 2132: sections 3.14, 9.1, 9.3, 9.6, 9.7, 9.8, 9.13; RFC 8520, section 10
+_HOST_NAME, _REQUESTED, _OVERLOAD, _MESSAGE_TYPE, _SERVER, _WANTED, _VENDOR_CLASS = 12, 50, 52, 53, 54, 55, 60
+_MUD = 161
 
 # Message type -> name and the `op` it is sent with (RFC 2132, section 9.6; RFC 3203; RFC 4388)
 _TYPES: Mapping[int, tuple[str, int]] = {
@@ -58,6 +59,8 @@ class _Read(NamedTuple):
     lease: Lease
     offered: str | None
     ethernet: bool
+    mud_url: str | None
+    wanted: bytes  # the numbers of options that the client asks for, in its order
 
 
 def _wrong(what: str, offset: int) -> Malformed:
@@ -138,19 +141,24 @@ def _read(payload: bytes) -> _Read:
         requested,
         _address(options, _SERVER),
     )
-    return _Read(op == _BOOTREPLY, lease, offered, hlen == 6)
+    wanted = options.get(_WANTED, b"")
+    return _Read(op == _BOOTREPLY, lease, offered, hlen == 6, _text(options, _MUD), wanted)
 
 
 def datagram(payload: bytes, src_port: int, dst_port: int) -> Datagram | None:
     """One message on its ports, or on another with the magic cookie. Raises Malformed."""
     if src_port not in _PORTS and dst_port not in _PORTS and payload[_COOKIE:_OPTIONS] != _MAGIC:
         return None
-    reply, told, offered, _ = _read(payload)
+    reply, told, offered, _, mud_url, wanted = _read(payload)
     detail: dict[str, object] = {"mac": told.mac}
     if told.server is not None:
         detail["server"] = told.server
     if told.vendor_class is not None:
         detail["vendor_class"] = told.vendor_class
+    if mud_url is not None:
+        detail["mud_url"] = mud_url
+    if wanted:
+        detail["parameters"] = list(wanted)
     message = Message(
         "dhcp",
         told.message_type,

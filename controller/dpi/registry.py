@@ -14,6 +14,7 @@ from controller.dpi import (
     coap,
     coap_tcp,
     dhcp,
+    dhcpv6,
     dns,
     dtls,
     enip,
@@ -21,8 +22,10 @@ from controller.dpi import (
     http2,
     modbus,
     mqtt,
+    ntp,
     opcua,
     quic,
+    soap,
     ssdp,
     tls,
     vsl,
@@ -60,14 +63,14 @@ class Protocol:
     resumes: Callable[[], StreamDissector] | None = None
 
 
-_ON_HTTP = (vsl.Vsl(),)
+_ON_HTTP = (vsl.Vsl(), soap.Soap())
 _ON_WEBSOCKET = MappingProxyType({vsl.CALLBACK_PROTOCOL: vsl.callbacks})
 
 PROTOCOLS: tuple[Protocol, ...] = (
     Protocol("tls", recognise=tls.TlsStream.recognise, opens=lambda _: tls.TlsStream()),
     Protocol("dtls", datagram=dtls.datagram),
     Protocol("quic", datagram=quic.datagram),
-    Protocol(  # and websocket inside, and vsl on top
+    Protocol(  # and websocket inside, and vsl and soap on top
         "http",
         recognise=http1.recognise,
         opens=lambda inside: http1.HttpStream(inside, _ON_HTTP, _ON_WEBSOCKET),
@@ -119,6 +122,8 @@ PROTOCOLS: tuple[Protocol, ...] = (
         resumes=enip.EnipStream,
     ),
     Protocol("dhcp", frozenset({67, 68}), dhcp.datagram),
+    Protocol("dhcpv6", frozenset({dhcpv6.CLIENT_PORT, dhcpv6.SERVER_PORT}), dhcpv6.datagram),
+    Protocol("ntp", frozenset({ntp.PORT}), ntp.datagram),
     Protocol("ssdp", frozenset({ssdp.PORT}), ssdp.datagram),
 )
 

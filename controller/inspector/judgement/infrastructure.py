@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from typing import Final
 
-from controller.dpi import dhcp, dns
+from controller.dpi import dhcp, dhcpv6, dns
 from controller.dpi.frame import ICMPV6, TCP, UDP, Headers
 from controller.dpi.message import Malformed
 from controller.events import FromInspector, LeaseSeen, NameSeen, ServiceAnnounced
@@ -20,7 +20,7 @@ from controller.model.resource import shorten
 from controller.verdicts import GROUP
 
 DNS, DHCP_SERVER, DHCP_CLIENT, NTP, SSDP, MDNS, LLMNR = 53, 67, 68, 123, 1900, 5353, 5355
-DHCPV6: Final = frozenset({546, 547})
+DHCPV6: Final = frozenset({dhcpv6.CLIENT_PORT, dhcpv6.SERVER_PORT})
 SERVED: Final = {  # ports that the templates are about
     UDP: DHCPV6 | {DNS, DHCP_SERVER, DHCP_CLIENT, NTP, SSDP, MDNS, LLMNR},
     TCP: frozenset({DNS}),
@@ -79,6 +79,8 @@ class Infrastructure:
         match headers.src_port, headers.dst_port:
             case (67, 68) | (68, 67):
                 return self._lease(payload, headers)
+            case (dhcpv6.CLIENT_PORT, dhcpv6.SERVER_PORT):
+                return self._introduced(payload, headers)
             case (5353, _):
                 return self._announced(payload, headers)
             case (53, _):
@@ -95,6 +97,13 @@ class Infrastructure:
         assigned = lease.assigned if headers.src_port == DHCP_SERVER else None
         host, vendor = lease.host_name, lease.vendor_class
         yield LeaseSeen(lease.mac, assigned, host and shorten(host), vendor and shorten(vendor))
+
+    def _introduced(self, payload: bytes, headers: Headers) -> Iterator[FromInspector]:
+        """What a client of DHCPv6 calls itself; its addresses are learnt from neighbour discovery."""
+        told = dhcpv6.read(payload)
+        host, vendor = told.host_name, told.vendor_class
+        if host is not None or vendor is not None:
+            yield LeaseSeen(headers.src_mac, None, host and shorten(host), vendor and shorten(vendor))
 
     def _announced(self, payload: bytes, headers: Headers) -> Iterator[FromInspector]:
         device = self._judge.device_at(headers.src_ip or "")

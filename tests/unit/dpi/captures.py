@@ -3,6 +3,7 @@
 import gzip
 import io
 import shutil
+import struct
 import subprocess
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -114,3 +115,11 @@ def compare(mine: Counter[Row], theirs: Counter[Row], only_theirs: set[int]) -> 
     assert theirs
     assert mine - theirs == Counter()
     assert {frame for frame, _, _ in theirs - mine} == only_theirs
+
+
+def crafted(path: Path, *raw: bytes) -> Path:
+    """A capture of these Ethernet frames, for tshark to read."""
+    records = [struct.pack("<IIII", at, 0, len(frame), len(frame)) + frame for at, frame in enumerate(raw)]
+    head = struct.pack("<IHHIIII", 0xA1B2C3D4, 2, 4, 0, 0, 65535, _ETHERNET)
+    path.write_bytes(head + b"".join(records))
+    return path

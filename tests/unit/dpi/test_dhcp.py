@@ -191,3 +191,15 @@ def test_agrees_with_tshark(name: str) -> None:
         ] += 1
     assert found == expected
     assert found
+
+
+def test_how_a_client_shows_what_it_is() -> None:
+    mud = b"https://x.y/lamp.json"
+    options = b"\x35\1\1\x37\4\1\3\x0f\6" + bytes([161, len(mud)]) + mud + b"\xff"
+    read = dhcp.datagram(message(1, options), 68, 67)
+    assert read is not None
+    assert read.messages[0].detail == {
+        "mac": "02:00:00:00:00:01",
+        "mud_url": "https://x.y/lamp.json",
+        "parameters": [1, 3, 15, 6],
+    }

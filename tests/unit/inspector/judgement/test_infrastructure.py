@@ -102,6 +102,15 @@ def test_a_lease_is_told_with_what_the_client_calls_itself() -> None:
     assert observed(site, given) == (LeaseSeen("02:00:00:00:00:01", W, None, None),)
 
 
+def test_a_client_of_dhcpv6_says_what_it_calls_itself() -> None:
+    name = b"\0\x27\0\x08\0\6washer"
+    asked = udp("fe80::1", "ff02::1:2", 546, 547, b"\1\0\0\1" + name)
+    assert observed(Site(), asked) == (
+        LeaseSeen(":".join(f"{b:02x}" for b in mac("fe80::1")), None, "washer", None),
+    )
+    assert observed(Site(), udp("fe80::1", "ff02::1:2", 546, 547, b"\1\0\0\1")) == ()
+
+
 def test_a_client_speaks_for_itself_only() -> None:
     asked = udp(W, "255.255.255.255", 68, 67, dhcp(3, False, mac(L), b"\x0c\x04lock"))
     assert observed(Site(), asked) == ()
