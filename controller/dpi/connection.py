@@ -19,6 +19,7 @@ from controller.dpi.message import Malformed, Message
 from controller.dpi.registry import open_stream
 
 _MASK = 0xFFFFFFFF
+_ALL = FIN | SYN | RST | ACK | URG
 _HALF = 0x80000000
 _SEGMENTS_AHEAD_AT_MOST = 64
 _NUDGE = 8192  # bytes that are held back before the client is told to go on; a first window has more
@@ -58,6 +59,7 @@ class Step(NamedTuple):
 
 
 NOTHING = Step()
+_made = tuple.__new__  # what a NamedTuple's own __new__ ends in, much faster; all fields are given
 
 
 class _Segment(NamedTuple):
@@ -85,8 +87,8 @@ class Connection:
         "_acknowledged", "_adrift", "_ahead", "_ahead_size", "_client_ack", "_delivered",
         "_delivered_before", "_fed", "_fin", "_held", "_held_size", "_limits", "_minute", "_minute_before",
         "_minute_ends", "_next_seq", "_refused", "_released", "_server", "_server_mac", "_server_seq",
-        "_stream", "_sure", "_tail", "_tail_end", "_ttl", "answered", "closed", "confirmed", "first_seq",
-        "key", "last", "lost", "settled", "zones",
+        "_stream", "_sure", "_tail", "_tail_end", "_ttl", "answered", "closed", "confirmed", "counted",
+        "first_seq", "key", "last", "lost", "settled", "used", "zones",
     )  # fmt: skip
 
     def __init__(
@@ -100,6 +102,8 @@ class Connection:
         self.settled = False  # nothing that comes needs judging
         self.lost = False  # bytes are missing in what was observed: nothing can be said any more
         self.closed = False  # by a reset
+        self.counted = 0  # of its size, by the table
+        self.used = 0.0  # when the table last noticed that it is in use
         self.zones = zones
         self._limits = limits
         self._stream = open_stream(key[4], resumed)
@@ -146,7 +150,9 @@ class Connection:
     @property
     def size(self) -> int:
         """Bytes of memory, roughly."""
-        return _OVERHEAD + len(self._tail) + self._held_size + self._ahead_size
+        unsaid = self._fed - self._released  # the dissector has it
+        kept = self._stream.reserved + len(self._tail) + self._held_size + self._ahead_size
+        return _OVERHEAD + kept + unsaid
 
     @property
     def fresh(self) -> bool:
@@ -181,6 +187,16 @@ class Connection:
         self.last = now
         self._delivered_before = self._delivered
         flags = headers.tcp_flags
+        if (
+            headers.seq == self._next_seq
+            and flags & _ALL == ACK
+            and headers.payload_end > headers.payload_offset
+            and self._in_step
+            and not (self._held or self._ahead or self.settled or headers.fragment)
+        ):
+            self.answered = True
+            self._client_ack = headers.ack
+            return self._straight(raw, headers, observed)
         if flags & SYN:
             return _syn(raw, headers)
         if not flags & (ACK | RST) or headers.fragment or self.closed:
@@ -198,12 +214,24 @@ class Connection:
         if flags & URG:
             return self._refuse("urgent data")
         if not size and not flags & FIN:
-            return Step((), (raw,))
+            return _made(Step, ((), (raw,), None, False, None, None))
         if self.lost:
             return NOTHING if observed else self._refuse("stream lost")
         if self._adrift:
             self._adrift, self.first_seq, self._next_seq, start = False, headers.seq, headers.seq, 0
         return self._data(raw, headers, start, observed)
+
+    @property
+    def _in_step(self) -> bool:
+        """Nothing is special about this connection, so that what comes next can take the short way."""
+        return not (
+            self.closed
+            or self.lost
+            or self.zones
+            or self._adrift
+            or self._fin is not None
+            or self._refused is not None
+        )
 
     def _segment(self, raw: bytes, headers: Headers, start: int) -> _Segment:
         data = raw[headers.payload_offset : headers.payload_end]
@@ -212,10 +240,6 @@ class Connection:
 
     def _data(self, raw: bytes, headers: Headers, start: int, observed: bool) -> Step:
         fin = bool(headers.tcp_flags & FIN)
-        if start == self._fed and not (
-            fin or self._held or self._ahead or self.zones or self._fin is not None
-        ):
-            return self._straight(raw, headers, observed)
         segment = self._segment(raw, headers, start)
         if start > self._fed:
             return self._ahead_of_gap(segment, observed)
@@ -234,7 +258,7 @@ class Connection:
         self._sure = sure
         if observed or self._released >= self._fed:
             self._delivered = self._fed
-            return Step(messages, (raw,), None, self.settled)
+            return _made(Step, (messages, (raw,), None, self.settled, None, None))
         self._held.append((raw, self._fed))
         self._held_size = len(raw)
         return self._nudged(Step(messages), headers)
@@ -258,14 +282,16 @@ class Connection:
         self._held.clear()
         self._ahead.clear()
         self._tail.clear()
+        self._stream.close()
+        self._released = self._fed
         self._held_size = self._ahead_size = 0
 
     def _takes(self, raw: bytes, headers: Headers) -> bool:
         """Whether the server must take this frame and has taken all before; false also if that is unknown."""
         return (
             self._sure
-            and headers.dst_mac == self._server_mac
             and headers.ttl >= self._ttl
+            and headers.dst_mac == self._server_mac
             and headers.transport_offset - headers.ip_offset == (20 if headers.ethertype == IPV4 else 40)
             and craft.tcp_checksum_right(raw, headers)
         )

@@ -95,10 +95,12 @@ def without_payload(raw: bytes, headers: Headers) -> bytes:
 
 
 def tcp_checksum_right(raw: bytes, headers: Headers) -> bool:
-    """Whether the TCP checksum is complete and right: false also where a network card is to complete it."""
-    src, dst = (12, 20) if headers.ethertype == IPV4 else (8, 40)
-    ends = raw[headers.ip_offset + src : headers.ip_offset + dst]
-    segment = raw[headers.transport_offset : headers.payload_end]
-    total = int.from_bytes(ends, "big") + len(segment) + TCP
-    value = int.from_bytes(segment, "big") << (8 if len(segment) & 1 else 0)
-    return not (total + value) % 0xFFFF
+    """Whether the TCP checksum of a frame without IP options or extension headers is complete and right.
+
+    False also where a network card is to complete it.
+    """
+    start, end = headers.transport_offset, headers.payload_end
+    size = end - start
+    # Both addresses stand before the segment, and their order means nothing to the sum.
+    value = int.from_bytes(raw[start - (8 if headers.ethertype == IPV4 else 32) : end], "big")
+    return not ((value << 8 if size & 1 else value) + size + TCP) % 0xFFFF

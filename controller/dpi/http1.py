@@ -27,6 +27,7 @@ from controller.dpi.http import (
 from controller.dpi.message import Malformed, Message
 from controller.dpi.websocket import MessageReader, WebSocketStream
 
+_END = b"\r\n\r\n"  # of a head
 HEAD_AT_MOST = 65536  # bytes of request line and header fields
 _LINE_AT_MOST = 8192  # bytes that are looked at to tell HTTP from other text protocols
 _CHUNK_LINE_AT_MOST = 512
@@ -72,8 +73,18 @@ def parse_head(data: bytes) -> Head:
     )
 
 
-_repeated_head = lru_cache(maxsize=512)(parse_head)  # devices say the same again and again
 _REPEATED_AT_MOST = 1024  # bytes of a head that is worth keeping
+_repeated_head = lru_cache(maxsize=512)(parse_head)  # devices say the same again and again
+
+
+@lru_cache(maxsize=512)
+def _repeated_request(data: bytes, applications: tuple[Application, ...]) -> tuple[Message, ...] | None:
+    """What a request without a body asks for; None if more hangs on it. Raises Malformed."""
+    head = parse_head(data)
+    if head.length or head.method == "CONNECT" or b"upgrade" in head.fields:
+        return None
+    application = next((a for a in applications if a.claims(head)), None)
+    return (plain_message(head),) if application is None else tuple(application.messages(head, b""))
 
 
 def _body_length(fields: Mapping[bytes, bytes], minor: int) -> int:
@@ -162,6 +173,11 @@ class HttpStream:
 
     recognise = staticmethod(recognise)
 
+    @property
+    def reserved(self) -> int:
+        """Bytes that what is spoken inside keeps, roughly."""
+        return getattr(self._inner, "reserved", 0)
+
     def feed(self, data: bytes) -> Fed:
         """The next bytes of the stream. Raises Malformed."""
         if self._inner is not None:
@@ -170,8 +186,15 @@ class HttpStream:
             self._remaining -= len(data)
             self._consumed += len(data)
             return Fed((), self._consumed)
-        self._buffer += data
         messages: list[Message] = []
+        if self._awaits is _Awaits.HEAD and not self._buffer and data.endswith(_END, 0, _REPEATED_AT_MOST):
+            end = len(data) - len(_END)
+            if data.find(_END) == end and data[0] != 0x0D:  # nothing but one head
+                found = _repeated_request(data[:end], self._applications)
+                if found is not None:
+                    self._consumed += len(data)
+                    return Fed(found, self._consumed)
+        self._buffer += data
         while self._step(messages):
             if self._inner is not None:
                 rest = bytes(self._buffer)

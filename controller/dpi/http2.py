@@ -95,6 +95,11 @@ class Http2Stream:
         self._bodies: dict[int, _Body] = {}
         self._kept = 0  # bytes of bodies
 
+    @property
+    def reserved(self) -> int:
+        """Bytes that the table of header fields may have, roughly."""
+        return self._decoder.header_table_size
+
     def feed(self, data: bytes) -> Fed:
         """The next bytes of the stream. Raises Malformed."""
         passed = min(self._skip, len(data))

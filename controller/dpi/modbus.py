@@ -5,6 +5,7 @@ Knows nothing of connections and services. Follows "MODBUS Application Protocol 
 """
 
 from collections.abc import Callable, Mapping
+from functools import lru_cache
 from struct import Struct
 
 from controller.dpi.dissector import Fed
@@ -170,6 +171,15 @@ _FUNCTIONS: Mapping[int, tuple[str, Callable[[bytes], _Found]]] = {
 _ENCAPSULATED = 43
 
 
+_REMEMBERED = 16  # bytes of unit and PDU; longer requests are read each time
+
+
+@lru_cache(maxsize=4096)
+def _repeated(request: bytes) -> tuple[Message, ...]:
+    """A short request by unit and PDU: devices ask the same again and again."""
+    return tuple(_request(request[0], request[1:]))
+
+
 def _request(unit: int, pdu: bytes) -> list[Message]:
     function = pdu[0]
     known = _FUNCTIONS.get(function)
@@ -213,7 +223,10 @@ class ModbusStream:
             end = at + 6 + length
             if end > size:
                 break
-            messages += _request(unit, data[at + 7 : end])
+            if length <= _REMEMBERED:
+                messages += _repeated(data[at + 6 : end])
+            else:
+                messages += _request(unit, data[at + 7 : end])
             at = end
         self._buffer = data[at:]
         self._offset += at

@@ -14,6 +14,9 @@ PORT = 1883
 PACKET_AT_MOST = 131072  # bytes of a packet that is read whole: all but PUBLISH
 _ALIASES_AT_MOST = 65536  # characters of all topics that a connection may keep under aliases
 
+_TOPICS_REMEMBERED = 32  # of a connection, with their messages
+_TOPIC_REMEMBERED = 128  # bytes of a topic that is worth it
+
 _CONNECT, _PUBLISH, _PUBACK, _PUBREC, _PUBREL, _PUBCOMP = 1, 3, 4, 5, 6, 7
 _SUBSCRIBE, _UNSUBSCRIBE, _PINGREQ, _DISCONNECT, _AUTH = 8, 10, 12, 14, 15
 
@@ -31,6 +34,7 @@ _PLAIN: Mapping[int, str] = MappingProxyType(
 )
 _ACKNOWLEDGES = frozenset({_PUBACK, _PUBREC, _PUBREL, _PUBCOMP})
 _NAMES: Mapping[bytes, tuple[int, ...]] = MappingProxyType({b"MQTT": (4, 5), b"MQIsdp": (3,)})
+_DUP = 0x08  # 3.3.1.1
 _BRIDGE = 0x80  # mosquitto sets this bit of the version when a broker connects as a client
 
 # Properties (2.2.2.2): identifier -> size in bytes, or one of the words below
@@ -177,8 +181,14 @@ class MqttStream:
         self._client: str | None = None
         self._aliases: dict[int, str] = {}
         self._aliases_size = 0
+        self._topics: dict[tuple[int, bytes], Message] = {}
 
     recognise = staticmethod(recognise)
+
+    @property
+    def reserved(self) -> int:
+        """Bytes that topics have which are kept, under aliases and otherwise, roughly."""
+        return self._aliases_size + 128 * len(self._aliases) + 1024 * len(self._topics)
 
     def feed(self, data: bytes) -> Fed:
         """The next bytes of the stream. Raises Malformed."""
@@ -309,23 +319,38 @@ class MqttStream:
             raise _wrong("PUBLISH is shorter than its topic")
         if need > size:
             return False
-        topic = _utf8(data[at:behind])
         if qos and not data[behind] and not data[behind + 1]:
             raise _wrong("packet identifier 0")
+        if self._version != 5 or data[need : need + 1] == b"\0":  # without properties
+            messages.append(self._named(flags, data[at:behind]))
+            return True
+        topic = _utf8(data[at:behind])
         detail: dict[str, object] = {"qos": qos, "retain": bool(flags & 1)}
-        if self._version == 5:
-            if end > size and not _properties_there(data, need, end):
-                return False
-            packet = _Packet(data, need, min(end, size))
-            alias = packet.properties().get(_TOPIC_ALIAS)
-            if alias is not None:
-                detail["alias"] = alias
-                topic = self._aliased(alias, topic)
-        detail_topic = _topic(topic)
+        if end > size and not _properties_there(data, need, end):
+            return False
+        packet = _Packet(data, need, min(end, size))
+        alias = packet.properties().get(_TOPIC_ALIAS)
+        if alias is not None:
+            detail["alias"] = alias
+            topic = self._aliased(alias, topic)
         messages.append(
-            Message("mqtt", "PUBLISH", Operation.PUBLISH, detail_topic, self._client, detail=detail)
+            Message("mqtt", "PUBLISH", Operation.PUBLISH, _topic(topic), self._client, detail=detail)
         )
         return True
+
+    def _named(self, flags: int, topic: bytes) -> Message:
+        """What is published under a topic that the packet itself says: clients say the same again and again."""
+        key = (flags & ~_DUP, topic)
+        message = self._topics.get(key)
+        if message is None:
+            name = _topic(_utf8(topic))
+            detail = {"qos": flags >> 1 & 3, "retain": bool(flags & 1)}
+            message = Message("mqtt", "PUBLISH", Operation.PUBLISH, name, self._client, detail=detail)
+            if len(topic) <= _TOPIC_REMEMBERED:
+                if len(self._topics) >= _TOPICS_REMEMBERED:
+                    self._topics.clear()
+                self._topics[key] = message
+        return message
 
     def _aliased(self, alias: int, topic: str) -> str:
         """3.3.2.3.4"""

@@ -205,8 +205,15 @@ class Stream:
                 return self._unknown() if self._settled else Fed((), 0)
             self._seen = b""
         fed = self._found.feed(data)
-        self._released, self._settled = fed.released, fed.settled
+        _, self._released, self._settled = fed
+        if self._settled:
+            self._found = None
         return fed
+
+    @property
+    def reserved(self) -> int:
+        """Bytes that its dissector keeps beside what it has not reported yet, roughly."""
+        return getattr(self._found, "reserved", 0)
 
     def decide(self) -> Fed:
         """Nothing more comes that could tell which protocol this is."""
@@ -223,6 +230,10 @@ class Stream:
             raise Malformed(f"the stream ended inside the message at offset {self._released}")
         self._settled = True
         return self._unknown()
+
+    def close(self) -> None:
+        """It will not be used again: keep nothing."""
+        self._settled, self._found, self._seen = True, None, b""
 
     def _unknown(self) -> Fed:
         self._seen = b""

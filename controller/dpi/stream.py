@@ -11,6 +11,7 @@ from controller.dpi.frame import ACK, RST, SYN, Headers
 __all__ = ["Connection", "ConnectionTable", "Key", "Limits", "Step"]
 
 _ZONES_AT_MOST = 8  # older connections between the same two ports that the server may still be in
+_NOTICED = 1.0  # seconds of use that count as one
 _FOREVER = float("inf")
 _UNKNOWN = Step(refuse="unknown connection")
 _AMBIGUOUS = Step(refuse="ambiguous stream")
@@ -41,8 +42,7 @@ class ConnectionTable:
 
     def find(self, headers: Headers) -> Connection | None:
         """The connection that a frame from either end belongs to."""
-        forth, back = _keys(headers)
-        return self._connections.get(forth) or self._connections.get(back)
+        return self._connections.get(_key(headers)) or self._connections.get(_back(headers))
 
     def frame(
         self, raw: bytes, headers: Headers, now: float, *, observed: bool = False, resume: bool = False
@@ -53,7 +53,7 @@ class ConnectionTable:
         seen may be followed from here on, the frame's sender being the client; never one that was
         known before and evicted.
         """
-        key, back = _keys(headers)
+        key = _key(headers)
         connection = self._connections.get(key)
         if headers.tcp_flags & (SYN | ACK | RST) == SYN:
             return self._syn(raw, headers, key, connection, now)
@@ -61,7 +61,7 @@ class ConnectionTable:
             self._drop(connection)
             connection = None
         if connection is None:
-            answered = self._connections.get(back)
+            answered = self._connections.get(_back(headers))
             if answered is not None and answered.lost and resume:  # its ends were taken for each other
                 self._drop(answered)
             elif answered is not None:
@@ -70,13 +70,19 @@ class ConnectionTable:
             if connection is None:
                 return None, step
             self._add(connection)
-        before = connection.size
         step = connection.client_frame(raw, headers, now, observed)
-        self._by_client[key[1]].move_to_end(key)
-        self._size += connection.size - before
+        if not 0 <= now - connection.used < _NOTICED:
+            connection.used = now
+            self._by_client[key[1]].move_to_end(key)
+        self._count(connection)
         if self._size > self._limits.memory:
             self._make_room(connection)
         return connection, step
+
+    def _count(self, connection: Connection) -> None:
+        size = connection.size
+        self._size += size - connection.counted
+        connection.counted = size
 
     def _unknown(
         self, headers: Headers, key: Key, observed: bool, resume: bool
@@ -122,7 +128,7 @@ class ConnectionTable:
         key = connection.key
         self._connections[key] = connection
         self._by_client.setdefault(key[1], OrderedDict())[key] = connection
-        self._size += connection.size
+        self._count(connection)
         if len(self._connections) > self._limits.connections:
             greedy = max(self._by_client.values(), key=len)
             self._evict(next(c for c in greedy.values() if c is not connection or len(greedy) == 1))
@@ -136,7 +142,8 @@ class ConnectionTable:
         del peers[key]
         if not peers:
             del self._by_client[key[1]]
-        self._size -= connection.size
+        self._size -= connection.counted
+        connection.counted = 0
 
     def _evict(self, connection: Connection) -> None:
         """Forget a connection: what still comes on it is refused."""
@@ -170,9 +177,8 @@ class ConnectionTable:
         enough = self._limits.memory * 3 // 4
         oldest = sorted(self._connections.values(), key=lambda c: (c is used, c.last))
         for connection in oldest:
-            before = connection.size
             connection.forget_tail()
-            self._size += connection.size - before
+            self._count(connection)
             if self._size <= enough:
                 return
         for connection in oldest:
@@ -196,9 +202,13 @@ class ConnectionTable:
         return limits.settled if connection.settled else limits.idle
 
 
-def _keys(headers: Headers) -> tuple[Key, Key]:
-    """The frame's key if its sender is the client, and if it is the server."""
-    vlan = headers.vlan
+def _key(headers: Headers) -> Key:
+    """The key of a connection whose client has sent this frame."""
     src, dst = headers.src_ip or "", headers.dst_ip or ""
-    sport, dport = headers.src_port or 0, headers.dst_port or 0
-    return (vlan, src, sport, dst, dport), (vlan, dst, dport, src, sport)
+    return headers.vlan, src, headers.src_port or 0, dst, headers.dst_port or 0
+
+
+def _back(headers: Headers) -> Key:
+    """The key of a connection whose server has sent this frame."""
+    src, dst = headers.src_ip or "", headers.dst_ip or ""
+    return headers.vlan, dst, headers.dst_port or 0, src, headers.src_port or 0

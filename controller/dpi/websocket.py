@@ -16,6 +16,7 @@ from controller.dpi.message import Malformed, Message, Operation
 
 MESSAGE_AT_MOST = 65536  # bytes of a message that has to be read whole
 _EXPANDED_AT_MOST = 262144  # bytes that one piece of a compressed message may become
+_INFLATING = 49152  # bytes that zlib takes, roughly
 _WAITING_AT_MOST = 4096  # pieces of frames that may wait for the end of a message inside
 _TEXT, _BINARY, _CLOSE, _PONG = 1, 2, 8, 10
 _FIN, _COMPRESSED, _RESERVED = 0x80, 0x40, 0x30  # 5.2; RFC 7692, section 6
@@ -67,6 +68,12 @@ class WebSocketStream:
         self._given = 0  # bytes that `inside` was given
         self._waiting: deque[tuple[int, int]] = deque()  # ends of pieces: as given to it, in the stream
         self._settled = False
+
+    @property
+    def reserved(self) -> int:
+        """Bytes that it takes to expand what is compressed, roughly, and what the protocol inside keeps."""
+        inside: int = getattr(self._inside, "reserved", 0)
+        return inside if self._inflate is None else inside + _INFLATING
 
     def feed(self, data: bytes) -> Fed:
         """The next bytes of the stream. Raises Malformed."""
