@@ -371,7 +371,10 @@ class VerdictTable:
 
     def _may_ever(self, client: DeviceId, server: DeviceId, endpoint: Endpoint, now: float) -> bool:
         """Whether some service on one device may do something with one on the other."""
-        theirs = {*self._living_on.get(server, ()), self.server_service(server, endpoint, None)}
+        there = self._living_on.get(server, {}).values()
+        theirs = {row.service for row in there if endpoint in row.endpoints}
+        theirs.add(self.server_service(server, endpoint, None))
+        anywhere = theirs | {row.service for row in there if not row.endpoints}  # one that has moved, say
         place = self._devices.get(client)
         if place is not None and place.young and any(self.knows_everything(t, server) for t in theirs):
             return True  # by a service that is new
@@ -379,11 +382,12 @@ class VerdictTable:
             self._partners[mine.service, their]
             or (
                 mine.learning
+                and their in theirs
                 and self.knows_everything(their, server)
                 and not self._shut(mine.service, their, now)
             )
             for mine in self._living_on.get(client, {}).values()
-            for their in theirs
+            for their in anywhere
         )
 
     def _shut(self, client: ServiceId, server: ServiceId, now: float) -> bool:

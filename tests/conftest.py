@@ -3,6 +3,7 @@
 import os
 import shutil
 import subprocess
+from collections.abc import Callable, Iterator
 from functools import cache
 from pathlib import Path
 
@@ -12,7 +13,13 @@ from hypothesis import settings
 ROOT = Path(__file__).parents[1]
 
 # Cheap and telling first. What is not named comes last, in pytest's own order.
-ORDER = ("architecture", "unit", "properties", "switch", "setup", "scenarios", "browser", "benchmarks")
+ORDER = (
+    "architecture", "unit", "properties", "switch", "setup",
+    "scenarios", "attacks", "faults", "browser", "benchmarks",
+)  # fmt: skip
+
+Fate = tuple[str, str, str]  # of an attack or a fault: its name, what was done, what became of it
+FATE = "fate"  # the property of a test's report
 
 # What a developer's shell may have set and a bare machine has not must not decide whether a test passes.
 for variable in ("PYTHONUNBUFFERED", "PYTHONDONTWRITEBYTECODE", "PYTHONPATH"):
@@ -89,3 +96,35 @@ def shared_captures() -> Path:
     if not captures.is_dir():
         pytest.skip("no captures in ../shared/captures")
     return captures
+
+
+@pytest.fixture(scope="session")
+def fates() -> list[Fate]:
+    """What becomes of attacks and faults, for the table at the end."""
+    return []
+
+
+@pytest.fixture
+def tell_fates(fates: list[Fate], record_property: Callable[[str, object], None]) -> Iterator[None]:
+    """Puts what a test has added to `fates` into its report, which finds its way between processes."""
+    before = len(fates)
+    yield
+    for row in fates[before:]:
+        record_property(FATE, row)
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    reports = (report for reports in terminalreporter.stats.values() for report in reports)
+    rows = [
+        value
+        for report in reports
+        if getattr(report, "when", None) == "teardown"
+        for name, value in report.user_properties
+        if name == FATE
+    ]
+    if not rows:
+        return
+    terminalreporter.section("attacks and faults, and their fate")
+    widths = [max(len(row[column]) for row in rows) for column in (0, 1)]
+    for name, what, fate in rows:
+        terminalreporter.write_line(f"{name:<{widths[0]}}  {what:<{widths[1]}}  {fate}")

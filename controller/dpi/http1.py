@@ -136,6 +136,7 @@ class _Awaits(Enum):
     BODY_START = "start of a body"
     BODY = "body"
     CHUNK_LINE = "chunk size"
+    CHUNK_START = "start of a chunk"
     CHUNK = "chunk"
     CHUNK_END = "end of a chunk"
     TRAILERS = "trailers"
@@ -220,7 +221,7 @@ class HttpStream:
         match self._awaits:
             case _Awaits.HEAD:
                 return self._head(messages)
-            case _Awaits.BODY_START:
+            case _Awaits.BODY_START | _Awaits.CHUNK_START:
                 return self._body_start(messages)
             case _Awaits.BODY:
                 return self._part_of_body(messages)
@@ -285,7 +286,7 @@ class HttpStream:
             raise _wrong("a request where a body should be")
         if request is None and len(start) < self._remaining:
             return False
-        self._awaits = _Awaits.BODY
+        self._awaits = _Awaits.BODY if self._awaits is _Awaits.BODY_START else _Awaits.CHUNK
         return self._part_of_body(messages)
 
     def _part_of_body(self, messages: list[Message]) -> bool:
@@ -316,7 +317,7 @@ class HttpStream:
             raise _wrong("chunk size is not a hexadecimal number")
         self._take(end + 2)
         self._remaining = int(found[1], 16)
-        self._awaits = _Awaits.CHUNK if self._remaining else _Awaits.TRAILERS
+        self._awaits = _Awaits.CHUNK_START if self._remaining else _Awaits.TRAILERS
         return bool(self._buffer)
 
     def _chunk_end(self) -> bool:

@@ -140,13 +140,14 @@ class Hosts:
             device = replace(device, binding=here)
             self._state.put_device(device)
             self._state.note("device", f"{visible(device.name)} is at a new port", now, subject=device.id)
+        if headers.told_mac not in (None, mac):
+            return self._spoofed(mac, event, f"it says that it is {headers.told_mac}", now)
         device = self._called(device, _host_name(event.frame, headers), now)
         address = headers.src_ip if headers.src_ip not in (None, *NOWHERE) else None
         if address is not None and self._comes_through(device, address):
             address = None
         if address is not None and address not in device.addresses:
-            told = headers.told_mac or mac
-            refusal = self._may_hold(device, address) if told == mac else f"it says that it is {told}"
+            refusal = self._may_hold(device, address)
             if refusal is not None:
                 return self._spoofed(mac, event, refusal, now)
             device = self._hold(device, address, now)

@@ -140,7 +140,7 @@ class Learner:
         learnt = seen.allowed
         asking = self._service(access.client, client, seen.identity or MAIN, None, seen.time)
         asked = self._service(
-            access.server, server, seen.service or str(seen.endpoint), seen.endpoint, seen.time
+            access.server, server, seen.service or str(seen.endpoint), seen.endpoint, seen.time, learnt
         )
         if asking is None or asked is None:
             state.counters["services beyond the limit"] += seen.count
@@ -245,12 +245,22 @@ class Learner:
         return frozenset({address}) if nameless else frozenset()
 
     def _service(
-        self, name: ServiceId, device: Device, own_name: str, endpoint: Endpoint | None, time: float
+        self,
+        name: ServiceId,
+        device: Device,
+        own_name: str,
+        endpoint: Endpoint | None,
+        time: float,
+        listens: bool = True,
     ) -> Service | None:
-        """The service, made known if it is not; None when its device has too many."""
+        """The service, made known if it is not; None when its device has too many.
+
+        `listens`: it is known to be there. A denied attempt shows only that somebody has looked for it,
+        and must not make the next handshake one to a known service.
+        """
         site = self._state.site
         service = site.services.get(name)
-        endpoints = frozenset() if endpoint is None else frozenset({endpoint})
+        endpoints = frozenset({endpoint}) if endpoint is not None and listens else frozenset()
         if service is None:
             if device.place is Place.SITE and len(site.services_on(device.id)) >= SERVICES_PER_DEVICE:
                 return None

@@ -16,6 +16,7 @@ from controller.flows.flow import (
     CONTROLLER_PORT,
     DESTINATION_REGISTER,
     GROUP_NUMBER,
+    NO_MAC,
     SOURCE_REGISTER,
     Action,
     Commit,
@@ -230,10 +231,14 @@ def _binding(policy: Policy, device: Device) -> Iterator[Flow]:
         match = replace(mine, eth_type=eth_type, ip_proto=UDP, src_port=source, dst_port=destination,
                         ip_dst=everyone)  # fmt: skip
         yield _flow(admission, Priority.TEMPLATE, match, *ports.mirror, FORWARD)
-    probe = replace(mine, eth_type=ARP, ip_src="0.0.0.0")  # noqa: S104  # who asks so has no address yet
+    # Whoever tells where it is tells where it is itself, in ARP and in neighbour discovery alike.
+    here = replace(mine, eth_type=ARP, told_mac=device.mac)
+    probe = replace(here, ip_src="0.0.0.0")  # noqa: S104  # who asks so has no address yet
     yield _flow(admission, Priority.TEMPLATE, probe, FORWARD)
     unnamed = replace(mine, eth_type=IPV6, ip_src="::", ip_proto=ICMPV6)
-    for icmp_type in (NEIGHBOUR_SOLICITATION, ROUTER_SOLICITATION, *MLD):
+    unnamed_asks = replace(unnamed, icmp_type=NEIGHBOUR_SOLICITATION, told_mac=NO_MAC)  # RFC 4861, 4.3
+    yield _flow(admission, Priority.TEMPLATE, unnamed_asks, FORWARD)
+    for icmp_type in (ROUTER_SOLICITATION, *MLD):
         yield _flow(admission, Priority.TEMPLATE, replace(unnamed, icmp_type=icmp_type), FORWARD)
     number = SetRegister(SOURCE_REGISTER, device.number)
     for address in sorted(device.addresses):
@@ -243,14 +248,18 @@ def _binding(policy: Policy, device: Device) -> Iterator[Flow]:
         yield _flow(Table.SOURCE, Priority.HOST, Match(eth_src=device.mac, eth_type=eth_type, ip_src=address),
                     number, Goto(Table.DESTINATION))  # fmt: skip
         if eth_type == IPV4:
-            yield _flow(admission, Priority.TEMPLATE, replace(mine, eth_type=ARP, ip_src=address), FORWARD)
+            yield _flow(admission, Priority.TEMPLATE, replace(here, ip_src=address), FORWARD)
             continue
-        for icmp_type in (NEIGHBOUR_SOLICITATION, ROUTER_SOLICITATION, *MLD):
+        for icmp_type in (ROUTER_SOLICITATION, *MLD):
             match = replace(sent, ip_proto=ICMPV6, icmp_type=icmp_type)
             yield _flow(admission, Priority.TEMPLATE, match, FORWARD)
         # It speaks for its own addresses, and for no other (RFC 4861, section 7.2.4).
         told = replace(mine, eth_type=IPV6, ip_proto=ICMPV6, icmp_type=NEIGHBOUR_ADVERTISEMENT)
-        yield _flow(admission, Priority.TEMPLATE, replace(told, nd_target=address), FORWARD)
+        asked = replace(sent, ip_proto=ICMPV6, icmp_type=NEIGHBOUR_SOLICITATION)
+        for told_mac in (device.mac, NO_MAC):
+            yield _flow(admission, Priority.TEMPLATE, replace(asked, told_mac=told_mac), FORWARD)
+            match = replace(told, nd_target=address, told_mac=told_mac)
+            yield _flow(admission, Priority.TEMPLATE, match, FORWARD)
         yield _flow(admission, Priority.PAIR, replace(told, ip_src=address))
     if ports.inspection is not None and device.binding.port in ports.flood:
         # What comes back from inspection for everyone is not for its sender.

@@ -46,6 +46,7 @@ SOURCE_REGISTER = 0  # number of the sending device; 0: none that we know
 DESTINATION_REGISTER = 1  # number of the device that is meant; 0: none that we know
 GROUP_NUMBER = 0xFFFFFFFF  # what DESTINATION_REGISTER holds for broadcast and multicast
 
+NO_MAC = "00:00:00:00:00:00"
 CONNTRACK_ZONE = 0x6757
 PACKET_IN_METER = 1  # holds packet-ins to a rate that the controller can bear
 PACKET_IN_RATE = 200  # packets per second
@@ -56,6 +57,8 @@ class Match:
     """Which packets; None means any. Addresses are text, networks CIDR, masks (value, mask).
 
     `vlan` False: only frames without an 802.1Q tag. `eth_dst_group` True: the group bit is set.
+    `told_mac`: the hardware address of its own that a sender states in ARP, or in a neighbour
+    solicitation or advertisement (by icmp_type); NO_MAC where neighbour discovery states none.
     `tracked`: None not asked; False not yet through connection tracking; True an answer of an
     established conversation (+trk +est +rpl).
     """
@@ -73,6 +76,7 @@ class Match:
     dst_port: int | None = None
     icmp_type: int | None = None
     nd_target: str | None = None
+    told_mac: str | None = None
     tcp_flags: tuple[int, int] | None = None
     source: int | None = None  # SOURCE_REGISTER
     destination: int | None = None  # DESTINATION_REGISTER
@@ -187,6 +191,7 @@ class Packet:
     dst_port: int | None = None
     icmp_type: int | None = None
     nd_target: str | None = None
+    told_mac: str | None = None
     tcp_flags: int | None = None
     answer: bool = False
 
@@ -220,6 +225,7 @@ def _meets(match: Match, packet: Packet, registers: Mapping[int, int], tracked: 
         (match.src_port, packet.src_port),
         (match.dst_port, packet.dst_port),
         (match.icmp_type, packet.icmp_type),
+        (match.told_mac, packet.told_mac or NO_MAC),
     ):
         if want_value is not None and want_value != have_value:
             return False

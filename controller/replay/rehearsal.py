@@ -242,6 +242,7 @@ class Rehearsal:
             headers.dst_port,
             headers.kind if protocol in (ICMP, ICMPV6) else None,
             headers.target,
+            headers.told_mac,
             headers.tcp_flags if protocol == TCP else None,
         )
         ports = self._switch.fate(packet, self.now).ports

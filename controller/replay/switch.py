@@ -135,6 +135,7 @@ class Switch:
             packet.dst_port if packet.dst_port in ports else None,
             packet.icmp_type,
             packet.nd_target,
+            packet.told_mac,
             None if flags is None else flags & self._flags,
             answer,
         )

@@ -44,6 +44,7 @@ DELETE_STRICT: int = ofp.OFPFC_DELETE_STRICT
 
 IPV4, ARP, IPV6, LLDP = 0x0800, 0x0806, 0x86DD, 0x88CC
 ICMP, TCP, UDP, ICMPV6 = 1, 6, 17, 58
+NEIGHBOUR_SOLICITATION, NEIGHBOUR_ADVERTISEMENT = 135, 136
 
 # Packet-ins per second that a switch may send, by meter. Link discovery has meters of its own, or a
 # device that floods would take the links down with it; LLDP on a known trunk is held by another
@@ -102,6 +103,13 @@ _PORTS = {
 }
 _ICMP_TYPE = {ICMP: _header(_BASIC, 19, 1), ICMPV6: _header(_BASIC, 29, 1)}
 _ND_TARGET, _ = _both(_BASIC, 31, 16)
+# The sender's own hardware address as it states it, by ethertype or ICMPv6 type: ARP, and the options
+# of a neighbour solicitation and of an advertisement
+_TOLD_MAC = {
+    ARP: _header(_BASIC, 24, 6),
+    NEIGHBOUR_SOLICITATION: _header(_BASIC, 32, 6),
+    NEIGHBOUR_ADVERTISEMENT: _header(_BASIC, 33, 6),
+}
 # An ONF experimenter field (EXT-109): its length counts the four bytes of the experimenter
 _TCP_FLAGS_MASKED = struct.pack("!HBBI", 0xFFFF, 42 << 1 | 1, 8, 0x4F4E4600)
 _TCP_FLAGS_ALL = 0x0FFF
@@ -166,6 +174,11 @@ def _encode_match(match: Match) -> bytes:
         ) from None
     if match.nd_target is not None:
         add(_ND_TARGET + IPv6Address(match.nd_target).packed)
+    if match.told_mac is not None:
+        states = ARP if match.eth_type == ARP else match.icmp_type if match.ip_proto == ICMPV6 else None
+        if states not in _TOLD_MAC:
+            raise EncodingError(f"{match}: told_mac needs ARP, or a neighbour solicitation or advertisement")
+        add(_TOLD_MAC[states] + _mac(match.told_mac))
     if match.tcp_flags is not None:
         value, mask = match.tcp_flags
         if value & ~mask or mask & ~_TCP_FLAGS_ALL or not mask:
@@ -234,6 +247,9 @@ _FIELDS: Mapping[str, tuple[str, Any]] = {
     "icmpv4_type": ("icmp_type", int),
     "icmpv6_type": ("icmp_type", int),
     "ipv6_nd_target": ("nd_target", _cidr),
+    "arp_sha": ("told_mac", str),
+    "ipv6_nd_sll": ("told_mac", str),
+    "ipv6_nd_tll": ("told_mac", str),
     "tcp_flags": ("tcp_flags", _flags),
     "reg0": ("source", int),
     "reg1": ("destination", int),

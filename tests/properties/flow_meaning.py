@@ -132,11 +132,17 @@ class Meaning:
             return self._copied(packet)
         own = packet.ip_src in bound.addresses
         if packet.eth_type == ARP:
-            return self._forward(packet) if own or packet.ip_src == "0.0.0.0" else CONTROLLER
+            named = (own or packet.ip_src == "0.0.0.0") and packet.told_mac == bound.mac
+            return self._forward(packet) if named else CONTROLLER
         if v6 and packet.ip_proto == 58:
-            if packet.icmp_type in (131, 132, 133, 135, 143) and (own or packet.ip_src == "::"):
+            if packet.icmp_type in (131, 132, 133, 143) and (own or packet.ip_src == "::"):
                 return self._forward(packet)
-            if packet.icmp_type == 136 and packet.nd_target in bound.addresses:
+            if packet.icmp_type == 135 and packet.ip_src == "::" and packet.told_mac is None:
+                return self._forward(packet)
+            honest = packet.told_mac in (bound.mac, None)
+            if packet.icmp_type == 135 and own and honest:
+                return self._forward(packet)
+            if packet.icmp_type == 136 and packet.nd_target in bound.addresses and honest:
                 return self._forward(packet)
             if packet.icmp_type == 136 and own:
                 return NOTHING

@@ -185,8 +185,13 @@ def _neighbours(draw: st.DrawFn, site: Site) -> Packet:
     target = draw(st.sampled_from([*_of(IPV6, sender.addresses) * 3, *addresses]))
     return replace(
         packet, eth_type=IPV6, ip_src=source, ip_dst=draw(st.sampled_from(addresses)), ip_proto=58,
-        icmp_type=draw(st.sampled_from([135, 136, 136])), nd_target=target,
+        icmp_type=draw(st.sampled_from([135, 136, 136])), nd_target=target, told_mac=draw(_told(sender.mac)),
     )  # fmt: skip
+
+
+def _told(mac: str | None) -> st.SearchStrategy[str | None]:
+    """The hardware address that a neighbour says to have: its own, as a rule."""
+    return st.sampled_from([mac, mac, mac, None, "02:00:00:00:00:77"])
 
 
 @st.composite
@@ -274,7 +279,8 @@ def _anything(draw: st.DrawFn, site: Site) -> Packet:
     if eth_type != 0x0806:
         return replace(packet, eth_type=eth_type, ip_src=None, ip_dst=None)
     asked = draw(st.sampled_from(["0.0.0.0", *_of(eth_type, sender.addresses)]))
-    return replace(packet, eth_type=eth_type, ip_src=asked, ip_dst="10.0.0.1")
+    told = draw(_told(packet.eth_src))
+    return replace(packet, eth_type=eth_type, ip_src=asked, ip_dst="10.0.0.1", told_mac=told)
 
 
 @st.composite
@@ -321,6 +327,7 @@ def _transport(draw: st.DrawFn, packet: Packet) -> Packet:
                 ip_proto=58 if v6 else 1,
                 icmp_type=chosen,
                 nd_target=target,
+                told_mac=draw(_told(packet.eth_src)) if chosen in (135, 136) else None,
                 answer=draw(st.booleans()),
             )
         case "dhcp":

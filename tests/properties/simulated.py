@@ -367,7 +367,7 @@ class Laboratory:
             b"\xff" * 6 + hardware + b"\x08\x06" + b"\0\1\x08\0\x06\4\0\1" + hardware + own + bytes(6) + own
         )
         dpid, port = self.plugs[name]
-        packet = Packet(port, mac, "ff:ff:ff:ff:ff:ff", 0x0806, ip_src=address, ip_dst=address)
+        packet = Packet(port, mac, "ff:ff:ff:ff:ff:ff", 0x0806, ip_src=address, ip_dst=address, told_mac=mac)
         fate = lookup(self.switches[dpid].flows.values(), packet)
         if CONTROLLER_PORT in fate.ports and self.switches[dpid].connected:
             self.post(PacketIn(dpid, port, frame))

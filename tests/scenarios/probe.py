@@ -131,8 +131,18 @@ class _Any(http.server.BaseHTTPRequestHandler):
         pass
 
 
+class _Both(http.server.ThreadingHTTPServer):
+    """For IPv6 and IPv4 alike."""
+
+    address_family = socket.AF_INET6
+
+    def server_bind(self) -> None:
+        self.socket.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
+        super().server_bind()
+
+
 def serve(port: int) -> None:
-    server = http.server.ThreadingHTTPServer(("0.0.0.0", port), _Any)
+    server = _Both(("::", port), _Any)
     server.daemon_threads = True
     print("ready", flush=True)
     server.serve_forever()

@@ -250,6 +250,7 @@ def packet_fields(packet: Packet) -> dict[str, object]:
         f"{transport}_dst": packet.dst_port,
         "icmpv6_type" if six else "icmp_type": packet.icmp_type,
         "nd_target": packet.nd_target,
+        {135: "nd_sll", 136: "nd_tll"}.get(packet.icmp_type or 0, "arp_sha"): packet.told_mac,
         "tcp_flags": None if packet.tcp_flags is None else f"{packet.tcp_flags:#x}",
     }
     return {name: value for name, value in fields.items() if value is not None}

@@ -10,6 +10,7 @@ from controller.flows.compile import Pair, Policy, SwitchPorts, compile_flows
 from controller.flows.flow import (
     CONTROLLER_PORT,
     COOKIE_MARK,
+    NO_MAC,
     Action,
     Commit,
     Flow,
@@ -53,6 +54,8 @@ def packets(draw: st.DrawFn) -> Packet:
     header: dict[str, object] = {}
     if eth_type in addresses:
         header |= {"ip_src": draw(addresses[eth_type]), "ip_dst": draw(addresses[eth_type])}
+    if eth_type == ARP:
+        header["told_mac"] = draw(macs)
     if eth_type in (IPV4, IPV6):
         icmp = ICMP if eth_type == IPV4 else ICMPV6
         header["ip_proto"] = protocol = draw(st.sampled_from((TCP, UDP, icmp, 2)))
@@ -63,7 +66,7 @@ def packets(draw: st.DrawFn) -> Packet:
         if protocol == icmp:
             header["icmp_type"] = kind = draw(icmp_types)
             if protocol == ICMPV6 and kind in (135, 136):
-                header["nd_target"] = draw(addresses[IPV6])
+                header |= {"nd_target": draw(addresses[IPV6]), "told_mac": draw(st.none() | macs)}
     return Packet(
         in_port=draw(ports),
         eth_src=draw(macs),
@@ -97,6 +100,9 @@ def matches(draw: st.DrawFn, packet: Packet) -> Match:
             fields["icmp_type"] = maybe(draw(icmp_types))
         if packet.nd_target is not None and draw(st.booleans()):
             fields |= {"icmp_type": draw(st.sampled_from((135, 136))), "nd_target": draw(addresses[IPV6])}
+            fields["told_mac"] = maybe(draw(macs | st.just(NO_MAC)))
+    if eth_type == ARP:
+        fields["told_mac"] = maybe(draw(macs))
     group = draw(st.integers(0, 3)) == 0
     return Match(
         in_port=maybe(draw(ports)),  # type: ignore[arg-type]

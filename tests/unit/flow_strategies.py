@@ -52,7 +52,7 @@ def matches(draw: st.DrawFn) -> Match:
     address = {IPV4: ipv4 | ipv4_networks, ARP: ipv4 | ipv4_networks, IPV6: ipv6 | ipv6_networks}.get(
         eth_type or 0
     )
-    ip_proto = src_port = dst_port = icmp_type = nd_target = flags = None
+    ip_proto = src_port = dst_port = icmp_type = nd_target = told_mac = flags = None
     if eth_type in (IPV4, IPV6):
         ip_proto = draw(maybe(st.sampled_from((TCP, UDP, 2, ICMP if eth_type == IPV4 else ICMPV6))))
     if ip_proto in (TCP, UDP):
@@ -63,6 +63,9 @@ def matches(draw: st.DrawFn) -> Match:
         icmp_type = draw(maybe(st.integers(0, 255)))
     if ip_proto == ICMPV6 and draw(st.booleans()):
         icmp_type, nd_target = draw(st.sampled_from((135, 136))), draw(ipv6)
+        told_mac = draw(maybe(macs))
+    if eth_type == ARP:
+        told_mac = draw(maybe(macs))
     return Match(
         in_port=draw(maybe(ports)),
         vlan=draw(maybe(st.booleans())),
@@ -77,6 +80,7 @@ def matches(draw: st.DrawFn) -> Match:
         dst_port=dst_port,
         icmp_type=icmp_type,
         nd_target=nd_target,
+        told_mac=told_mac,
         tcp_flags=flags,
         source=draw(maybe(numbers)),
         destination=draw(maybe(numbers)),

@@ -229,10 +229,16 @@ class ConnectionJudge:
             not context.forged and judge.granted_as_a_whole(back, now)
         ):
             return NOTHING if observed else Outcome((raw,))
-        if headers.tcp_flags & RST or context.unknown or context.forged:
+        # What has no ACK belongs to no connection (RFC 9293, section 3.10.7.4): it is a scan.
+        if headers.tcp_flags & (RST | ACK) != ACK or context.unknown or context.forged:
             return NOTHING
         hearing = judge.count_denial(context, now)
-        return Outcome(resets(headers, None) if hearing.tell else (), tuple(hearing.events))
+        if not hearing.tell:
+            return Outcome((), tuple(hearing.events))
+        to_sender, to_receiver = resets(headers, None)
+        # The receiver may be in a connection only where one could have been opened, from either end.
+        opened = judge.opening(context, now).allow or judge.opening(back, now).allow
+        return Outcome((to_sender, to_receiver) if opened else (to_sender,), tuple(hearing.events))
 
     def knows(
         self, protocol: int, source: str, source_port: int, destination: str, port: int, now: float

@@ -253,3 +253,10 @@ def test_stream_that_ends_undecided_is_unknown() -> None:
     (message,) = stream.end().messages
     assert message.protocol == "unknown"
     assert Stream(80).end().messages == ()
+
+
+def test_chunk_that_begins_like_a_request_is_refused() -> None:
+    head = b"GET /a HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n"
+    inner = b"GET /b HTTP/1.1\r\n\r\n"
+    with pytest.raises(Malformed, match="request where a body should be"):
+        messages(head + b"%x\r\n" % len(inner) + inner + b"\r\n0\r\n\r\n")

@@ -421,3 +421,24 @@ def test_what_was_allowed_before_a_watched_violation_is_reported_too() -> None:
     assert reports == {READ: (True, True), WRITE: (False, False)}
     again = Talk(talk.site, own_port=40001).open(observed=True)
     assert resets(again.say(GET, observed=True)) == BOTH
+
+
+def test_a_partner_elsewhere_on_the_device_opens_no_other_port_of_it() -> None:
+    talk = Talk(known(READ), port=23)
+    assert resets(talk.syn()) == [mac(W)]
+
+
+def test_a_scan_without_acknowledgement_is_answered_by_nobody() -> None:
+    talk = Talk(known(READ))
+    for flags in (FIN, 0, FIN | PSH, PSH):
+        assert not talk.site.frame(talk.client(flags)).send
+
+
+def test_a_stray_segment_is_told_to_the_receiver_only_where_a_connection_could_be() -> None:
+    assert resets(Talk(known(READ)).say(GET)) == BOTH
+    assert resets(Talk(known(READ), port=23).say(GET)) == [mac(W)]
+
+
+def test_a_stray_answer_is_told_to_its_client() -> None:
+    talk = Talk(known(READ))
+    assert resets(talk.site.frame(talk.server(PSH | ACK, b"more"))) == [mac(B), mac(W)]
