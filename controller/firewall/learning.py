@@ -177,9 +177,7 @@ class Learner:
         """Whether the asking device has had its share; asked before anything is made of a message."""
         site = self._state.site
         if learnt:
-            edges = site.graph.networkx
-            mine = (service for service in site.services_on(seen.client) if service in edges)
-            return sum(edges.out_degree(service) for service in mine) >= LEARNT_PER_DEVICE
+            return sum(map(site.graph.asked_by, site.services_on(seen.client))) >= LEARNT_PER_DEVICE
         if seen.client.startswith("@"):
             return site.asked_from_outside >= PENDING_FROM_OUTSIDE
         return sum(site.asked_by[service] for service in site.services_on(seen.client)) >= PENDING_PER_DEVICE

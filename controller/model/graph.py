@@ -4,69 +4,139 @@ One graph holds the site; `part` gives what one switch enforces, and the union o
 site again. Knows nothing of flows, verdict tables or time.
 """
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, MutableMapping
+from typing import TYPE_CHECKING, Any, Final, cast
 
 import networkx as nx
 
 from controller.model.relationship import ANY, Access, Endpoint, Relationship, ServiceId, Status, Treatment
 
+_FEW: Final = 8  # relationships of one edge that are looked through one by one
 
-class CommunicationGraph:
-    """A directed multigraph (paper, section III): vertices are services, edges relationships.
 
-    `networkx` is the graph itself, for whoever wants to compute on it; each edge has its
-    Relationship as the attribute `relationship` and (protocol, operation, resource) as its key.
+class Edge(MutableMapping[Access, Relationship]):
+    """The relationships in which one service asks another, by access.
+
+    Most edges have one or two; a dictionary for each would cost more than the relationships.
     """
 
-    __slots__ = ("networkx",)
+    __slots__ = ("_found",)
+
+    def __init__(self) -> None:
+        self._found: tuple[Relationship, ...] | dict[Access, Relationship] = ()
+
+    def __getitem__(self, access: Access) -> Relationship:
+        found = self._found
+        if isinstance(found, dict):
+            return found[access]
+        for relationship in found:
+            if relationship.access == access:
+                return relationship
+        raise KeyError(access)
+
+    def __setitem__(self, access: Access, relationship: Relationship) -> None:
+        found = self._found
+        if isinstance(found, tuple):
+            if len(found) < _FEW or access in self:
+                others = tuple(r for r in found if r.access != access)
+                self._found = (*others, relationship)
+                return
+            found = self._found = {r.access: r for r in found}
+        found[access] = relationship
+
+    def __delitem__(self, access: Access) -> None:
+        found = self._found
+        if isinstance(found, dict):
+            del found[access]
+        else:
+            gone = self[access]
+            self._found = tuple(r for r in found if r is not gone)
+
+    def __iter__(self) -> Iterator[Access]:
+        found = self._found
+        return iter(found) if isinstance(found, dict) else (r.access for r in found)
+
+    def __len__(self) -> int:
+        return len(self._found)
+
+
+if TYPE_CHECKING:
+    Base = nx.DiGraph[ServiceId]
+else:
+    Base = nx.DiGraph
+
+
+class _Graph(Base):
+    edge_attr_dict_factory = cast("Any", Edge)
+
+
+class CommunicationGraph:
+    """A directed graph (paper, section III): services, and who asks whom.
+
+    An edge holds the relationships in which its first service asks its second. `networkx` is the graph
+    itself, for whoever wants to compute on it; what it calls the data of an edge is an Edge, never empty.
+    """
+
+    __slots__ = ("_size", "networkx")
 
     def __init__(self, relationships: Iterable[Relationship] = ()) -> None:
-        self.networkx: nx.MultiDiGraph[ServiceId] = nx.MultiDiGraph()
+        self.networkx: nx.DiGraph[ServiceId] = _Graph()
+        self._size = 0
         for relationship in relationships:
             self.put(relationship)
 
     def put(self, relationship: Relationship) -> None:
         """Add a relationship, or replace the one with the same access."""
         access = relationship.access
-        self.networkx.add_edge(
-            access.client,
-            access.server,
-            key=(access.protocol, access.operation, access.resource),
-            relationship=relationship,
-        )
+        edge: Any = self._edge(access.client, access.server)
+        if edge is None:
+            self.networkx.add_edge(access.client, access.server)
+            edge = self.networkx.succ[access.client][access.server]
+        self._size += access not in edge
+        edge[access] = relationship
 
     def get(self, access: Access) -> Relationship | None:
-        data = self.networkx.get_edge_data(
-            access.client, access.server, key=(access.protocol, access.operation, access.resource)
-        )
-        return data["relationship"] if data else None
+        edge = self._edge(access.client, access.server)
+        return edge.get(access) if edge is not None else None
 
     def remove(self, access: Access) -> None:
         """Forget a relationship; its services stay. Nothing happens when it is not there."""
-        key = (access.protocol, access.operation, access.resource)
-        if self.networkx.has_edge(access.client, access.server, key=key):
-            self.networkx.remove_edge(access.client, access.server, key=key)
+        edge = self._edge(access.client, access.server)
+        if edge is None or access not in edge:
+            return
+        del edge[access]
+        self._size -= 1
+        if not edge:
+            self.networkx.remove_edge(access.client, access.server)
+
+    def _edge(self, client: ServiceId, server: ServiceId) -> Edge | None:
+        edges: Any = self.networkx.succ.get(client, {})
+        return cast("Edge | None", edges.get(server))
+
+    def asked_by(self, client: ServiceId) -> int:
+        """How many relationships a service is the client of."""
+        return sum(map(len, self.networkx.succ[client].values())) if client in self.networkx else 0
 
     def __iter__(self) -> Iterator[Relationship]:
-        for _, _, data in self.networkx.edges(data=True):
-            yield data["relationship"]
+        for _, _, edge in self.networkx.edges(data=True):
+            yield from edge.values()
 
     def __len__(self) -> int:
-        return self.networkx.number_of_edges()
+        return self._size
 
     def between(self, client: ServiceId, server: ServiceId) -> tuple[Relationship, ...]:
         """All relationships in which `client` asks `server`."""
-        edges = self.networkx.get_edge_data(client, server) or {}
-        return tuple(data["relationship"] for data in edges.values())
+        edge = self._edge(client, server)
+        return tuple(edge.values()) if edge is not None else ()
 
     def of(self, service: ServiceId) -> Iterator[Relationship]:
         """All relationships that a service is an end of."""
         if service in self.networkx:
-            for _, _, data in self.networkx.out_edges(service, data=True):
-                yield data["relationship"]
-            for client, _, data in self.networkx.in_edges(service, data=True):
+            for _, _, edge in self.networkx.out_edges(service, data=True):
+                yield from edge.values()
+            for client, _, edge in self.networkx.in_edges(service, data=True):
                 if client != service:
-                    yield data["relationship"]
+                    yield from edge.values()
 
     def part(self, enforced: Callable[[ServiceId], bool]) -> "CommunicationGraph":
         """The graph of one switch: every relationship with an end that it enforces for."""

@@ -7,6 +7,8 @@ import json
 import sqlite3
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
+from sys import intern
 from typing import Any
 
 from controller.dpi.message import Operation
@@ -220,6 +222,11 @@ def _endpoint(text: str) -> Endpoint:
     return Endpoint(transport, int(port))
 
 
+@lru_cache(maxsize=1024)
+def _endpoint_at(transport: str, port: int) -> Endpoint:
+    return Endpoint(unescaped(transport), port)
+
+
 def _columns(text: str) -> list[str]:
     return text.split()
 
@@ -345,8 +352,12 @@ _OPERATIONS: dict[str, Operation] = {operation.value: operation for operation in
 
 def _access(row: Row) -> Access:
     client, server, protocol, operation, resource = map(unescaped, row)
-    return Access(
-        ServiceId(client), ServiceId(server), protocol, _OPERATIONS.get(operation, operation), resource
+    return Access(  # many have the same ends
+        ServiceId(intern(client)),
+        ServiceId(intern(server)),
+        intern(protocol),
+        _OPERATIONS.get(operation, operation),
+        resource,
     )
 
 
@@ -377,8 +388,8 @@ def _relationship(row: Row) -> Relationship:
         access=_access(row[:5]),
         status=_STATUSES[row[5]],
         reason=_REASONS[row[6]],
-        endpoint=Endpoint(unescaped(row[7]), row[8]),
-        verb=unescaped(row[9]),
+        endpoint=_endpoint_at(row[7], row[8]),
+        verb=intern(unescaped(row[9])),
         first_seen=row[10],
         last_seen=row[11],
         allowed=row[12],

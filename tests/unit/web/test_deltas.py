@@ -35,7 +35,7 @@ def test_only_what_differs_is_told() -> None:
 
 def test_what_is_gone_is_told_by_its_id() -> None:
     old = home()
-    kept = {id: view for id, view in old.devices.items() if id != "lock"}
+    kept = {name: view for name, view in old.devices.items() if name != "lock"}
     delta = graph_delta(old, replace(old, devices=kept, services={}, relationships={}))
     assert delta is not None
     assert delta.gone.devices == (DeviceId("lock"),)
