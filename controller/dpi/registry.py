@@ -10,6 +10,7 @@ from functools import partial
 from types import MappingProxyType
 
 from controller.dpi import (
+    amqp,
     bacnet,
     coap,
     coap_tcp,
@@ -20,11 +21,13 @@ from controller.dpi import (
     enip,
     http1,
     http2,
+    knx,
     modbus,
     mqtt,
     ntp,
     opcua,
     quic,
+    rtsp,
     soap,
     ssdp,
     tls,
@@ -111,6 +114,22 @@ PROTOCOLS: tuple[Protocol, ...] = (
         recognise=opcua.recognise,
         opens=lambda _: opcua.OpcUaStream(),
         resumes=lambda: opcua.OpcUaStream(resumed=True),
+    ),
+    Protocol(
+        "knx",
+        frozenset({knx.PORT}),
+        knx.datagram,
+        recognise=knx.recognise,
+        opens=lambda _: knx.KnxStream(),
+        resumes=knx.KnxStream,
+    ),
+    Protocol("rtsp", frozenset({rtsp.PORT}), recognise=rtsp.recognise, opens=lambda _: rtsp.RtspStream()),
+    Protocol(
+        "amqp",
+        frozenset({amqp.PORT}),
+        recognise=amqp.recognise,
+        opens=lambda _: amqp.AmqpStream(),
+        resumes=lambda: amqp.AmqpStream(resumed=True),
     ),
     Protocol("bacnet", frozenset({bacnet.PORT}), bacnet.datagram),
     Protocol(
