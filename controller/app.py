@@ -17,11 +17,11 @@ from os_ken.controller import ofp_event
 from os_ken.controller.handler import CONFIG_DISPATCHER, DEAD_DISPATCHER, MAIN_DISPATCHER, set_ev_cls
 
 from controller.config import Config
-from controller.events import Answer, Command, Event, SendFlows, SendFrame
+from controller.events import Answer, Command, Event, ReadFlows, SendFlows, SendFrame
 from controller.firewall.firewall import Firewall
 from controller.keeper.backlog import Store
 from controller.keeper.keeper import ANSWER_WITHIN, Core, Inspector, Keeper
-from controller.switches import openflow
+from controller.switches import openflow, reading
 from controller.switches.session import Session
 from controller.view import SiteView
 
@@ -77,6 +77,7 @@ class GraphwallApp(OSKenApp):
                 "dropped; to have them, use: graphwall run --config site.yaml"
             )
             firewall = Firewall(Config(), None, os.urandom(32))
+        reading.install()
         self.mistakes = 0
         self._finishing = False
         self._drop_fragments = drop_fragments
@@ -122,6 +123,11 @@ class GraphwallApp(OSKenApp):
         session = self._switches.get(effect.switch)
         if session is not None:
             session.send_flows(effect)
+
+    def read_flows(self, effect: ReadFlows) -> None:
+        session = self._switches.get(effect.switch)
+        if session is not None:
+            session.read_flows(effect.number)
 
     def send_frame(self, effect: SendFrame) -> None:
         session = self._switches.get(effect.switch)
@@ -171,6 +177,11 @@ class GraphwallApp(OSKenApp):
     def _ports_reply(self, ev: Any) -> None:
         if session := self._session(ev):
             session.ports_reply(ev.msg)
+
+    @handles(ofp_event.EventOFPMeterConfigStatsReply, MAIN_DISPATCHER)
+    def _meters_reply(self, ev: Any) -> None:
+        if session := self._session(ev):
+            session.meters_reply(ev.msg)
 
     @handles(ofp_event.EventOFPFlowStatsReply, MAIN_DISPATCHER)
     def _flows_reply(self, ev: Any) -> None:

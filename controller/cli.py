@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 STATE_VARIABLE = "GRAPHWALL_STATE"
 WAIT = 2.0  # s that approve, deny and undo wait for "in force"
 WRONG = 2  # exit code for everything that the user can put right
+DIFFERENT = 1  # for what differs from what it should be
 BROKEN = 1  # for what he cannot
 LONGEST_ERROR = 2000  # characters
 
@@ -144,6 +145,25 @@ def _why(arguments: Arguments) -> int:
     else:
         answer = _client(arguments).get("why", client=first, server=server, port=port)
     return _print(arguments, answer, display.why)
+
+
+def _verify(arguments: Arguments) -> int:
+    """What OpenFlow does not tell is looked up where the bridges are, if this may."""
+    answer = _client(arguments).get("verify")
+    answer["faults"] = _faults({int(check["switch"], 16) for check in answer["switches"]})
+    answer["equal"] = answer["equal"] and not answer["faults"]
+    _print(arguments, answer, display.verified)
+    return 0 if answer["equal"] else DIFFERENT
+
+
+def _faults(switches: set[int]) -> list[str]:
+    from controller.commands import attach  # noqa: PLC0415  # it loads os-ken
+
+    try:
+        there = attach.attachments()
+    except attach.AttachError:
+        return []
+    return [fault for one in there if one.switch in switches for fault in one.faults]
 
 
 def _log(arguments: Arguments) -> int:
@@ -495,6 +515,7 @@ def _parser() -> Parser:
     )
     why.add_argument("server", metavar="SERVER", nargs="?", help="who is asked")
     why.add_argument("port", metavar="PORT", nargs="?", help="such as 80 or udp-5683")
+    add("verify", _verify, "Read back every switch's flows and compare them with the model")
     log = add("log", _log, "Show what has happened")
     log.add_argument("--limit", type=lines, default=50, help="lines, at most 1000 (default: 50)")
     log.add_argument("--before", type=int, metavar="NUMBER", help="older ones: 'next' of --json")

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Literal
 
-from controller.flows.flow import Change, Flow
+from controller.flows.flow import Change, Flow, Strange
 from controller.model.relationship import Access, DeviceId, Endpoint, Reason, Relationship, ServiceId
 from controller.model.service import Device, Service
 from controller.verdicts import Delta
@@ -89,6 +89,28 @@ class FlowCounters:
 
     switch: int
     counters: Mapping[int, tuple[int, int]] = field(hash=False)
+
+
+@dataclass(frozen=True, slots=True)
+class FlowsRead:
+    """What a switch holds: ours, and anybody's in our tables, by what the switch says of each.
+
+    The reading began when everything up to the change with this ticket was confirmed. `number` is that
+    of the newest ReadFlows before it began.
+    """
+
+    switch: int
+    flows: Mapping[bytes, Flow | Strange] = field(hash=False)
+    ticket: int
+    number: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class MeterChanged:
+    """A limit on what the switch tells the controller was not as it should be, and is set again."""
+
+    switch: int
+    meter: int
 
 
 # ---------------------------------------------------------------- events from the inspector
@@ -315,6 +337,13 @@ class SameAs:
     confirmed: bool = True
 
 
+@dataclass(frozen=True, slots=True)
+class Verify:
+    """Read back the flows of every switch, and say how they compare with the model."""
+
+    token: int
+
+
 # ---------------------------------------------------------------- events from the shell itself
 
 
@@ -331,7 +360,8 @@ class NotStored:
     error: str
 
 
-Command = Decide | Undo | Learn | Rename | Move | Block | Pause | SameAs
+Order = Decide | Undo | Learn | Rename | Move | Block | Pause | SameAs  # what changes the model
+Command = Order | Verify
 FromInspector = (
     Observed
     | ConnectionSettled
@@ -344,7 +374,18 @@ FromInspector = (
     | InspectorDown
     | InspectorCounters
 )
-FromSwitch = SwitchUp | SwitchDown | PortChanged | PacketIn | Done | Refused | FlowGone | FlowCounters
+FromSwitch = (
+    SwitchUp
+    | SwitchDown
+    | PortChanged
+    | PacketIn
+    | Done
+    | Refused
+    | FlowGone
+    | FlowCounters
+    | FlowsRead
+    | MeterChanged
+)
 Event = FromSwitch | FromInspector | Command | Tick | NotStored
 
 # ---------------------------------------------------------------- what is persisted
@@ -409,6 +450,14 @@ class SendFlows:
 
 
 @dataclass(frozen=True, slots=True)
+class ReadFlows:
+    """Read back what a switch holds; comes back as FlowsRead with this number, or a later one."""
+
+    switch: int
+    number: int
+
+
+@dataclass(frozen=True, slots=True)
 class SendFrame:
     """Packet-out; `port` None: through the tables again as if it had come in by `in_port`."""
 
@@ -446,8 +495,42 @@ class Persist:
 
 
 @dataclass(frozen=True, slots=True)
+class FlowDifference:
+    """A flow that is not as the model asks: "missing", "changed" or "added" by hand.
+
+    `origin`: what it is for, as its cookie says. `relationships`: the ids of those concerned.
+    """
+
+    kind: Literal["missing", "changed", "added"]
+    sentence: str
+    origin: str
+    cookie: int
+    relationships: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class SwitchCheck:
+    """What was read back from one switch. `read` False: it could not be read.
+
+    `expected`, `found`, `differing`: numbers of flows; `differences` has the first of these.
+    `repaired`: flows since the controller started.
+    """
+
+    switch: int
+    name: str
+    read: bool
+    expected: int = 0
+    found: int = 0
+    repaired: int = 0
+    differing: int = 0
+    differences: tuple[FlowDifference, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Answer:
     """The result of a command: `decision` when there is one, else an error and its remedy.
+
+    `checks`: the result of Verify.
 
     Sent only after the store has taken it, since the effects are carried out in order.
     """
@@ -457,6 +540,7 @@ class Answer:
     code: str | None = None  # "not found", "not stored", "already so", …; None: all is well
     message: str = ""
     remedy: str = ""
+    checks: tuple[SwitchCheck, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -467,4 +551,4 @@ class Report:
     text: str
 
 
-Effect = SendFlows | SendFrame | UpdateTable | ServeSwitches | Persist | Answer | Report
+Effect = SendFlows | ReadFlows | SendFrame | UpdateTable | ServeSwitches | Persist | Answer | Report

@@ -285,6 +285,27 @@ def log(answer: Json) -> RenderableType:
     return table
 
 
+def verified(answer: Json) -> RenderableType:
+    """A line for each switch, and each difference below it."""
+    shown: list[RenderableType] = []
+    for check in answer["switches"]:
+        repaired = f"; {check['repaired']} repaired since the start" if check["repaired"] else ""
+        if not check["read"]:
+            shown.append(plain(f"✗ {check['name']}: could not be read; see graphwall status", "red"))
+        elif check["differing"]:
+            numbers = f"{check['found']} flows instead of {check['expected']}, {check['differing']} differ"
+            shown.append(plain(f"✗ {check['name']}: {numbers}; they are being repaired{repaired}", "red"))
+        else:
+            text = f"✓ {check['name']}: all {check['expected']} flows are as the model asks{repaired}"
+            shown.append(plain(text, "green"))
+        for difference in check["differences"]:
+            edges = difference["relationships"]
+            concerned = f" (relationship {', '.join(edges[:5])})" if edges else ""
+            shown.append(plain(f"    {difference['kind']}: {difference['sentence']}{concerned}"))
+    shown += [plain(f"✗ {fault}", "red") for fault in answer.get("faults", ())]
+    return Group(*shown) if shown else plain("No switch has connected yet.", "yellow")
+
+
 # ---------------------------------------------------------------- what was done
 
 

@@ -6,6 +6,7 @@
     decisions.py    what people decide: approve, deny, undo, once, expiry
     state.py        the model, and all that follows from a change of it
     enforcement.py  which flows each switch is asked for, and which of them are in force
+    ledger.py       what a switch should hold, and what it was read to hold; checks.py puts it right
     fabric.py       ports, links, trunks and trees; topology.py: paths through them
     requests.py     cards for the site manager; views.py: the picture for people
 

@@ -11,12 +11,12 @@ from typing import assert_never
 from controller.events import (
     Answer,
     Block,
-    Command,
     Decide,
     Decision,
     Duration,
     Learn,
     Move,
+    Order,
     Pause,
     Rename,
     SameAs,
@@ -77,7 +77,7 @@ class Decisions:
     def __post_init__(self) -> None:
         self._next = max(self.state.decisions, default=0) + 1
 
-    def carry_out(self, command: Command, now: float) -> Outcome:
+    def carry_out(self, command: Order, now: float) -> Outcome:
         match command:
             case Decide():
                 return self._decide(command, now)

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from controller.events import SendFlows
+from controller.firewall.ledger import Difference, Ledger, repair
 from controller.flows.compile import (
     TCP,
     Pair,
@@ -19,7 +20,7 @@ from controller.flows.compile import (
     compile_pair,
     compile_role,
 )
-from controller.flows.flow import Change, Flow, Match, Table, cookie_of, difference
+from controller.flows.flow import Change, Flow, Key, Strange, cookie_of, difference
 from controller.model.relationship import DeviceId, Endpoint
 from controller.model.service import Place
 
@@ -37,8 +38,6 @@ class Dirty:
 
 
 TEMPORARY_PER_PAIR = 500  # short-lived flows; further connections stay inspected
-
-Key = tuple[Table, int, Match]
 
 
 class _Temporary:
@@ -85,6 +84,7 @@ class Enforcement:
     def __init__(self) -> None:
         self._wanted: dict[int, dict[str, tuple[Flow, ...]]] = {}
         self._temporary: defaultdict[int, _Temporary] = defaultdict(_Temporary)
+        self._ledgers: dict[int, Ledger] = {}
         self._origins: dict[int, str] = {}
         self._sent: dict[int, int] = {}  # last ticket by switch
         self._confirmed: dict[int, int] = {}
@@ -104,6 +104,8 @@ class Enforcement:
         for origin, flows in self._wanted[switch].items():
             self._note(origin, flows)
         numbers = {d.number: d.id for d in policy.devices.values()}
+        installed = tuple(installed)
+        self._ledgers[switch] = Ledger(installed)
         old = []
         self._temporary[switch] = kept = _Temporary()
         for flow in installed:
@@ -132,6 +134,7 @@ class Enforcement:
     def disconnect(self, switch: int) -> None:
         """A switch is gone; it goes on by the flows it has, which nobody can change."""
         self._forget(self._wanted.pop(switch, ()), switch)
+        self._ledgers.pop(switch, None)
         for flow in self._temporary.pop(switch, ()):
             self._origins.pop(flow.cookie, None)
         self.expect(switch)
@@ -198,7 +201,12 @@ class Enforcement:
 
     def ended(self, switch: int, flow: Flow) -> None:
         """A flow's timeout is over."""
-        mine = self._temporary[switch].remove(flow.key)
+        if switch in self._ledgers:
+            self._ledgers[switch].ended(flow.key)
+        self._lapse(switch, flow.key)
+
+    def _lapse(self, switch: int, key: Key) -> None:
+        mine = self._temporary[switch].remove(key)
         if mine is not None:
             self._origins.pop(mine.cookie, None)
 
@@ -217,7 +225,42 @@ class Enforcement:
         ticket = self._next_ticket
         self._next_ticket += 1
         self._sent[switch] = ticket
+        self._ledgers[switch].told(change, ticket)
         return SendFlows(switch, change, ticket)
+
+    # Is it there?
+
+    def serves(self, switch: int) -> bool:
+        """Whether the switch is connected and was told what it should hold."""
+        return switch in self._ledgers
+
+    def compare(
+        self, switch: int, reading: Mapping[bytes, Flow | Strange], ticket: int
+    ) -> tuple[Difference, ...]:
+        """How a reading, begun when all up to `ticket` was carried out, differs from what is asked for.
+
+        A flow with a timeout may end at any moment, so its absence is none.
+        """
+        ledger = self._ledgers.get(switch)
+        if ledger is None:
+            return ()
+        differing = []
+        for found in ledger.compare(reading, ticket):
+            wanted = found.wanted
+            if found.found is None and wanted is not None and (wanted.idle_timeout or wanted.hard_timeout):
+                self.ended(switch, wanted)
+            else:
+                differing.append(found)
+        return tuple(differing)
+
+    def repair(self, switch: int, differences: Iterable[Difference]) -> SendFlows:
+        """Make the switch hold what is asked for."""
+        return self._send(switch, repair(differences, self._ledgers[switch].wanted.values()))
+
+    def numbers(self, switch: int) -> tuple[int, int]:
+        """How many flows a switch should hold, and how many it was last read to hold."""
+        ledger = self._ledgers.get(switch)
+        return (0, 0) if ledger is None else (len(ledger.wanted), ledger.read)
 
     # What is in force?
 

@@ -20,11 +20,13 @@ from controller.events import (
     Event,
     FlowCounters,
     FlowGone,
+    FlowsRead,
     InspectorCounters,
     InspectorDown,
     InspectorUp,
     Learn,
     LeaseSeen,
+    MeterChanged,
     Move,
     NameSeen,
     NotStored,
@@ -47,7 +49,9 @@ from controller.events import (
     Tick,
     Undo,
     UpdateTable,
+    Verify,
 )
+from controller.firewall.checks import Checks
 from controller.firewall.decisions import Before, Decisions, Outcome
 from controller.firewall.enforcement import Dirty, Enforcement
 from controller.firewall.fabric import Fabric
@@ -63,6 +67,7 @@ from controller.view import SiteView
 
 _VISIBLE = (SwitchUp, SwitchDown, PortChanged, InspectorUp, InspectorDown)  # changes beside the model's
 SAVE_EVERY = 0.5  # seconds between two saves of what was learnt
+PROVE_EVERY = 10.0  # seconds between two comparisons of what is asked for with the whole model
 LINKS_WITHIN = 2.0  # seconds that a reconnecting switch may wait for its links to be found again
 
 
@@ -87,6 +92,7 @@ class Firewall:
         self._state = State(config, saved)
         self._fabric = Fabric(secret, {s.dpid: s.trunks for s in config.switches if s.trunks is not None})
         self._enforcement = Enforcement()
+        self._checks = Checks(self._state, self._fabric, self._enforcement)
         self._learner = Learner(self._state)
         self._hosts = Hosts(self._state, self._fabric)
         self._decisions = Decisions(self._state, self._learner)
@@ -104,6 +110,7 @@ class Firewall:
         self._whole_at = 0
         self._interfaces: tuple[tuple[int, str, str], ...] = ()
         self._save_at = 0.0
+        self._prove_at = 0.0
         self._configured = False
 
     @property
@@ -121,6 +128,8 @@ class Firewall:
                 return self._command(self._decisions.carry_out(event, now), lines, now)
             case NotStored():
                 return self._not_stored(event, now)
+            case Verify():
+                return self._verify(event, now)
         if isinstance(event, _VISIBLE):
             self._state.revision += 1
         effects: list[Effect] = list(self._happened(event, now))
@@ -178,6 +187,10 @@ class Firewall:
                 return self._refused(event, now)
             case FlowGone():
                 self._enforcement.ended(event.switch, event.flow)
+            case FlowsRead():
+                return self._checks.read(event, now)
+            case MeterChanged():
+                return self._checks.meter_changed(event, now)
             case FlowCounters():
                 self._flow_counters[event.switch] = event.counters
             case Observed():
@@ -215,7 +228,18 @@ class Firewall:
             case InspectorCounters():
                 for name, count in event.counters.items():
                     state.counters[f"inspector {name}"] = count
-            case Decide() | Undo() | Learn() | Rename() | Move() | Block() | Pause() | SameAs() | NotStored():
+            case (
+                Decide()
+                | Undo()
+                | Learn()
+                | Rename()
+                | Move()
+                | Block()
+                | Pause()
+                | SameAs()
+                | NotStored()
+                | Verify()
+            ):
                 raise AssertionError("commands are handled before")
             case _:
                 assert_never(event)
@@ -225,7 +249,7 @@ class Firewall:
         self._learner.tick(now)
         self._decisions.tick(now)
         changed, frames = self._fabric.tick(now)
-        effects: list[Effect] = list(frames)
+        effects: list[Effect] = [*frames, *self._checks.tick(now)]
         if changed:
             self._layout_changed()
         for switch, (event, until) in list(self._waiting.items()):
@@ -335,6 +359,7 @@ class Firewall:
 
     def _refused(self, event: Refused, now: float) -> Sequence[Effect]:
         self._state.counters["flows refused by a switch"] += 1
+        self._checks.refused(event, now)
         origin = self._enforcement.origin(event.cookie) if event.cookie is not None else None
         text = f"switch {event.switch} refused the flow of {origin or 'an unknown origin'}: {event.error}"
         self._state.note("refused", text, now, subject=origin or "")
@@ -438,6 +463,14 @@ class Firewall:
         )
         self._state.note("not stored", answer.message, now)
         return [*self._enforce(), answer, Report("error", answer.message)]
+
+    def _verify(self, event: Verify, now: float) -> Sequence[Effect]:
+        """What is asked for is made from the whole model again, and then compared with what is there."""
+        if not self._prove_at - PROVE_EVERY <= now < self._prove_at:
+            self._prove_at = now + PROVE_EVERY
+            self._policies.clear()
+            self._state.dirty.switches |= set(self._fabric.switches)
+        return [*self._enforce(), *self._checks.verify(event, now)]
 
     # Carrying out what has changed
 

@@ -118,6 +118,9 @@ class Goto:
 Action = Output | SetRegister | Commit | Track | Goto
 
 
+Key = tuple[int, int, Match]  # table, priority, match
+
+
 @dataclass(frozen=True, slots=True)
 class Flow:
     """One flow of one switch. No actions: drop. Timeouts are seconds, 0 means for ever."""
@@ -131,7 +134,7 @@ class Flow:
     hard_timeout: int = 0
 
     @property
-    def key(self) -> tuple[Table, int, Match]:
+    def key(self) -> Key:
         """What makes two flows the same flow to a switch (OpenFlow 1.3.5, section 6.4)."""
         return (self.table, self.priority, self.match)
 
@@ -140,9 +143,34 @@ COOKIE_MARK = 0x67 << 56  # the top byte of every cookie that is ours
 COOKIE_MASK = 0xFF << 56
 
 
+def is_ours(cookie: int) -> bool:
+    return cookie & COOKIE_MASK == COOKIE_MARK
+
+
 def cookie_of(origin: str) -> int:
     """The cookie that names `origin`, e.g. "pair 12 3 tcp 80" or "binding 02:…:01 10.0.0.1"."""
     return COOKIE_MARK | int.from_bytes(blake2b(origin.encode(), digest_size=7).digest())
+
+
+@dataclass(frozen=True, slots=True)
+class Strange:
+    """A flow in a switch that this version could not have made; `text`: what can be said of it.
+
+    `match` is None where it has no words here.
+    """
+
+    table: int
+    priority: int
+    match: Match | None
+    cookie: int
+    text: str
+
+    @property
+    def key(self) -> Key | None:
+        return None if self.match is None else (self.table, self.priority, self.match)
+
+
+Place = tuple[int, int]  # table, cookie
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,13 +178,15 @@ class Change:
     """What to send to one switch: deletions first, then additions, closed by a barrier.
 
     An addition whose key exists replaces that flow in one step, so that no packet falls between.
+    `purge`: where whatever is there goes first, because its matches have no words here.
     """
 
     delete: tuple[Flow, ...] = ()
     add: tuple[Flow, ...] = ()
+    purge: tuple[Place, ...] = ()
 
     def __bool__(self) -> bool:
-        return bool(self.delete or self.add)
+        return bool(self.delete or self.add or self.purge)
 
 
 def difference(installed: Iterable[Flow], wanted: Iterable[Flow]) -> Change:

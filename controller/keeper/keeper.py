@@ -20,8 +20,10 @@ from controller.events import (
     Command,
     Effect,
     Event,
+    FlowsRead,
     NotStored,
     Persist,
+    ReadFlows,
     Report,
     SendFlows,
     SendFrame,
@@ -65,6 +67,8 @@ class Hands(Protocol):
     """What reaches the switches. Called on the owner's thread; must not block."""
 
     def send_flows(self, effect: SendFlows) -> None: ...
+
+    def read_flows(self, effect: ReadFlows) -> None: ...
 
     def send_frame(self, effect: SendFrame) -> None: ...
 
@@ -250,8 +254,8 @@ class Keeper:
         if isinstance(item, _Look):
             self._show(item)
             return
-        self._changed = True
-        self._handle(item)
+        if self._handle(item) or not isinstance(item, FlowsRead):  # which mostly finds all as it was
+            self._changed = True
 
     def _tick(self) -> None:
         if self._handle(Tick()):
@@ -298,11 +302,13 @@ class Keeper:
         return bool(effects)
 
     def _carry_out(
-        self, effect: SendFlows | SendFrame | UpdateTable | ServeSwitches | Answer | Report
+        self, effect: SendFlows | ReadFlows | SendFrame | UpdateTable | ServeSwitches | Answer | Report
     ) -> None:
         match effect:
             case SendFlows():
                 self._hands.send_flows(effect)
+            case ReadFlows():
+                self._hands.read_flows(effect)
             case SendFrame():
                 self._hands.send_frame(effect)
             case UpdateTable() | ServeSwitches():

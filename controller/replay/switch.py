@@ -15,10 +15,10 @@ from controller.flows.flow import (
     Change,
     Fate,
     Flow,
+    Key,
     Match,
     Packet,
     SetRegister,
-    Table,
     lookup,
 )
 
@@ -27,7 +27,6 @@ TRACKED_AT_MOST: Final = 65536  # conversations
 TRACKED_FOR: Final = 180.0  # seconds
 _TCP: Final = 6
 
-Key = tuple[Table, int, Match]
 Talk = tuple[int | None, str | None, int | None, str | None, int | None]
 Bucket = tuple[object, ...]
 

@@ -36,6 +36,7 @@ from controller.flows.flow import (
     SetRegister,
     Table,
     Track,
+    is_ours,
 )
 
 VERSION: int = ofp.OFP_VERSION
@@ -210,6 +211,12 @@ def _cidr(value: Any) -> str:
     return str(ip_network((value[0], prefix)))
 
 
+def _exact(value: Any) -> str:
+    if not isinstance(value, str):
+        raise ValueError(f"a part of an address only: {value}")  # noqa: TRY004  # as for all other values
+    return value
+
+
 def _flags(value: Any) -> tuple[int, int]:
     return value if isinstance(value, tuple) else (value, _TCP_FLAGS_ALL)
 
@@ -229,8 +236,8 @@ def _vlan(value: Any) -> bool:
 # os-ken's name of a field -> ours, and how its value is read
 _FIELDS: Mapping[str, tuple[str, Any]] = {
     "in_port": ("in_port", int),
-    "eth_dst": ("eth_dst", str),
-    "eth_src": ("eth_src", str),
+    "eth_dst": ("eth_dst", _exact),
+    "eth_src": ("eth_src", _exact),
     "eth_type": ("eth_type", int),
     "vlan_vid": ("vlan", _vlan),
     "ip_proto": ("ip_proto", int),
@@ -255,6 +262,14 @@ _FIELDS: Mapping[str, tuple[str, Any]] = {
     "reg1": ("destination", int),
     "ct_state": ("tracked", _tracked),
 }
+
+
+def decode_match(match: Any) -> Match:
+    """The Match in an OFPMatch. Raises ValueError when it has no words here."""
+    try:
+        return _decode_match(match)
+    except (KeyError, StopIteration, TypeError) as error:
+        raise ValueError(f"not a match of ours: {match}") from error
 
 
 def _decode_match(match: Any) -> Match:
@@ -363,6 +378,7 @@ def _decode_action(action: Any) -> Action:
 
 # ------------------------------------------------------------------ flows
 
+_WHOLE = (1 << 64) - 1  # a mask
 _FLOW_MOD = struct.Struct("!BBHIQQBBHHHIIIHxxHH")  # up to and with the header of the match
 
 
@@ -378,8 +394,10 @@ def encode_flow(flow: Flow, command: int, xid: int, metered: bool = True) -> byt
     length = _FLOW_MOD.size + len(oxm) + padding + len(instructions)
     if command == ADD:
         cookie, mask = flow.cookie, 0
-    else:  # whatever its cookie is, as long as the flow is ours
+    elif is_ours(flow.cookie):  # whatever its cookie is by now
         cookie, mask = COOKIE_MARK, COOKIE_MASK
+    else:
+        cookie, mask = flow.cookie, _WHOLE
     told = command == ADD and (flow.idle_timeout or flow.hard_timeout)
     return b"".join((
         _FLOW_MOD.pack(
@@ -399,16 +417,14 @@ def encode_change(
 
     A flow that cannot be encoded is left out and told to `refused`, with the reason.
     """
+    for table, cookie in change.purge:
+        yield _encode_purge(table, cookie, next(xids))
     for command, flows in ((DELETE_STRICT, change.delete), (ADD, change.add)):
         for flow in flows:
             try:
                 yield encode_flow(flow, command, next(xids), metered)
             except (EncodingError, struct.error, OverflowError, ValueError) as error:
                 refused(flow, str(error))
-
-
-def is_ours(cookie: int) -> bool:
-    return cookie & COOKIE_MASK == COOKIE_MARK
 
 
 def decode_flow(said: Any) -> Flow:
@@ -420,7 +436,7 @@ def decode_flow(said: Any) -> Flow:
         return Flow(
             table=Table(said.table_id),
             priority=said.priority,
-            match=_decode_match(said.match),
+            match=decode_match(said.match),
             actions=_decode_actions(getattr(said, "instructions", None) or ()),
             cookie=said.cookie,
             idle_timeout=said.idle_timeout,
@@ -428,6 +444,13 @@ def decode_flow(said: Any) -> Flow:
         )
     except (KeyError, StopIteration, TypeError) as error:
         raise ValueError(f"not a flow of ours: {said}") from error
+
+
+def rightly_metered(said: Any, flow: Flow, metered: bool) -> bool:
+    """Whether the meters in an entry of OFPFlowStatsReply are those that encode_flow gives this flow."""
+    meter = _meter_of(flow) if metered else None
+    found = [i.meter_id for i in said.instructions if isinstance(i, parser.OFPInstructionMeter)]
+    return found == ([] if meter is None else [meter])
 
 
 # ------------------------------------------------------------------ other messages
@@ -464,24 +487,37 @@ def encode_meter(meter: int, xid: int, replace: bool = False) -> bytes:
     return _message(parser.OFPMeterMod(_PROTOCOL, command, flags, meter, bands), xid)
 
 
+def encode_meters_request(xid: int) -> bytes:
+    return _message(parser.OFPMeterConfigStatsRequest(_PROTOCOL, 0, ofp.OFPM_ALL), xid)
+
+
+def wrong_meters(said: Iterable[Any]) -> Iterator[tuple[int, bool]]:
+    """Those of METERS that are not as they should be by OFPMeterConfigStatsReply, and whether they exist."""
+    found = {one.meter_id: one for one in said}
+    for meter, rate in METERS.items():
+        one = found.get(meter)
+        bands = () if one is None else tuple((band.type, getattr(band, "rate", 0)) for band in one.bands)
+        if one is None or bands != ((ofp.OFPMBT_DROP, rate),) or not one.flags & ofp.OFPMF_PKTPS:
+            yield meter, one is not None
+
+
 def encode_ports_request(xid: int) -> bytes:
     return _message(parser.OFPPortDescStatsRequest(_PROTOCOL, 0), xid)
 
 
-def encode_flows_request(xid: int, ours: bool) -> bytes:
-    """Ask for the switch's flows: all of them, or only ours."""
-    cookie, mask = (COOKIE_MARK, COOKIE_MASK) if ours else (0, 0)
+def encode_flows_request(xid: int) -> bytes:
+    """Ask for all flows of the switch, whosoever they are."""
     request = parser.OFPFlowStatsRequest(
-        _PROTOCOL, 0, ofp.OFPTT_ALL, ofp.OFPP_ANY, ofp.OFPG_ANY, cookie, mask, parser.OFPMatch()
+        _PROTOCOL, 0, ofp.OFPTT_ALL, ofp.OFPP_ANY, ofp.OFPG_ANY, 0, 0, parser.OFPMatch()
     )
     return _message(request, xid)
 
 
-def encode_purge(table: int, cookie: int, xid: int) -> bytes:
+def _encode_purge(table: int, cookie: int, xid: int) -> bytes:
     """Delete whatever a table holds under a cookie."""
     return _message(
         parser.OFPFlowMod(
-            _PROTOCOL, cookie=cookie, cookie_mask=(1 << 64) - 1, table_id=table, command=ofp.OFPFC_DELETE,
+            _PROTOCOL, cookie=cookie, cookie_mask=_WHOLE, table_id=table, command=ofp.OFPFC_DELETE,
             out_port=ofp.OFPP_ANY, out_group=ofp.OFPG_ANY,
         ),
         xid,

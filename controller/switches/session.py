@@ -20,6 +20,8 @@ from controller.events import (
     Event,
     FlowCounters,
     FlowGone,
+    FlowsRead,
+    MeterChanged,
     PacketIn,
     PortChanged,
     PortInfo,
@@ -29,18 +31,20 @@ from controller.events import (
     SwitchDown,
     SwitchUp,
 )
-from controller.flows.flow import Flow
+from controller.flows.flow import Flow, is_ours
 from controller.switches import openflow
+from controller.switches.reading import Reader
 
 log = logging.getLogger(__name__)
 
 SET_UP_WITHIN = 10.0  # seconds
 BATCH = 65536  # bytes handed to os-ken at a time
 FRAMES_WAITING = 1000  # packet-outs; above, they are dropped
+READ_EVERY = 1.0  # seconds; what somebody has changed by hand is repaired by the next reading
+READ_SHARE = 5  # reading takes at most one such part of the time
+READ_OVERDUE = 60.0  # seconds
+MANY_FLOWS, READ_MANY_EVERY = 50_000, 10.0
 COUNTERS_EVERY = 2.0  # seconds
-COUNTERS_SHARE = 20  # reading the counters takes at most one such part of the time
-COUNTERS_OVERDUE = 60.0  # seconds
-MANY_FLOWS, COUNTERS_OF_MANY_EVERY = 20_000, 10.0
 
 _TIMED_OUT = (ofp.OFPRR_IDLE_TIMEOUT, ofp.OFPRR_HARD_TIMEOUT)
 
@@ -65,18 +69,18 @@ class Session:
         self._metered = True
         self._meters: dict[int, int] = {}  # xid -> meter
         self._ports: dict[int, PortInfo] = {}
-        self._flows: list[Flow] = []
-        self._strange: set[tuple[int, int]] = set()  # (table, cookie) of what bears our mark, but is not ours
-        self._foreign = 0
-        self._set_up_xid = 0
         # changes on their way: first xid, xid of the barrier, ticket
         self._changes: deque[tuple[int, int, int]] = deque()
-        # counters
-        self._poll_xid = 0
-        self._polled_at = 0.0
-        self._poll_at = 0.0
-        self._counters: dict[int, tuple[int, int]] = {}
-        self._counted = 0
+        self._confirmed = 0  # the last ticket
+        # reading the flows
+        self._reader = Reader()
+        self._read_xid = 0  # of the reply that is awaited
+        self._reading_xid = 0  # of the reply that has begun
+        self._read_after = 0  # all up to this ticket had been carried out when it was asked for
+        self._read_began = self._read_took = 0.0
+        self._read_at = 0.0
+        self._reading_number = self._wanted_number = 0
+        self._counters_at = 0.0
         self.dropped_frames = 0
 
     def __str__(self) -> str:
@@ -99,6 +103,12 @@ class Session:
         else:
             self.dropped_frames += 1
 
+    def read_flows(self, number: int) -> None:
+        """Read the flows as soon as possible; the FlowsRead of a reading that began then bears the number."""
+        self._wanted_number = number
+        if self.up and not self._read_xid:
+            self._jobs.put(self._ask_flows)
+
     def tick(self) -> None:
         """To be called a few times a second."""
         now = monotonic()
@@ -107,9 +117,9 @@ class Session:
                 self._since = now
                 log.warning("%s does not answer within %g s; hanging up", self, SET_UP_WITHIN)
                 self.hang_up()
-        elif now >= self._poll_at:
-            self._poll_at = now + COUNTERS_OVERDUE
-            self._jobs.put(self._ask_counters)
+        elif now >= self._read_at:
+            self._read_at = now + READ_OVERDUE
+            self._jobs.put(self._ask_flows)
 
     def hang_up(self) -> None:
         """End the connection; the switch will connect again."""
@@ -178,22 +188,20 @@ class Session:
             self._meters[xid] = meter
             yield openflow.encode_meter(meter, xid)
         yield openflow.encode_ports_request(next(self._xids))
-        self._set_up_xid = next(self._xids)
-        yield openflow.encode_flows_request(self._set_up_xid, ours=False)
+        yield from self._ask_flows()
 
-    def _replace_meter(self, meter: int) -> Iterator[bytes]:
+    def _put_meter(self, meter: int, replace: bool) -> Iterator[bytes]:
         xid = next(self._xids)
         self._meters[xid] = meter
-        yield openflow.encode_meter(meter, xid, replace=True)
+        yield openflow.encode_meter(meter, xid, replace)
 
-    def _purge(self, table: int, cookie: int) -> Iterator[bytes]:
-        yield openflow.encode_purge(table, cookie, next(self._xids))
-
-    def _ask_counters(self) -> Iterator[bytes]:
-        self._poll_xid = next(self._xids)
-        self._polled_at = monotonic()
-        self._counters, self._counted = {}, 0
-        yield openflow.encode_flows_request(self._poll_xid, ours=True)
+    def _ask_flows(self) -> Iterator[bytes]:
+        self._read_began = monotonic()
+        self._read_after, self._reading_number = self._confirmed, self._wanted_number
+        if self.up and self._metered:  # first, as flows go with their meter
+            yield openflow.encode_meters_request(next(self._xids))
+        self._read_xid = next(self._xids)
+        yield openflow.encode_flows_request(self._read_xid)
 
     # ------------------------------------------------------------ what the switch says, on os-ken's thread
 
@@ -211,63 +219,53 @@ class Session:
         else:
             self._ports[port.number] = port
 
+    def meters_reply(self, message: Any) -> None:
+        for meter, exists in openflow.wrong_meters(message.body):
+            self._jobs.put(lambda meter=meter, exists=exists: self._put_meter(meter, exists))
+            self._post(MeterChanged(self.switch, meter))
+
     def flows_reply(self, message: Any) -> None:
-        last = not message.flags & ofp.OFPMPF_REPLY_MORE
-        if message.xid == self._set_up_xid and not self.up:
-            for entry in message.body:
-                self._found(entry)
-            if last:
-                self._greeted()
-        elif message.xid == self._poll_xid:
-            for entry in message.body:
-                packets, octets = self._counters.get(entry.cookie, (0, 0))
-                self._counters[entry.cookie] = (packets + entry.packet_count, octets + entry.byte_count)
-            self._counted += len(message.body)
-            if last:
-                self._count()
-
-    def _found(self, entry: Any) -> None:
-        if not openflow.is_ours(entry.cookie):
-            self._foreign += 1
+        if message.xid != self._read_xid:
             return
-        try:
-            self._flows.append(openflow.decode_flow(entry))
-        except ValueError as error:
-            log.warning("%s holds a flow that this version did not make; it is deleted: %s", self, error)
-            self._strange.add((entry.table_id, entry.cookie))
+        if self._reading_xid != message.xid:  # the first part
+            self._reading_xid = message.xid
+            self._reader.metered = self._metered
+            self._reader.begin()
+        self._reader.take(message.body)
+        if not message.flags & ofp.OFPMPF_REPLY_MORE:
+            self._read()
 
-    def _greeted(self) -> None:
-        for table, cookie in self._strange:
-            self._jobs.put(lambda table=table, cookie=cookie: self._purge(table, cookie))
-        flows = tuple(f for f in self._flows if (f.table, f.cookie) not in self._strange)
-        if self._foreign:
-            log.warning(
-                "%s holds %d flows that are not Graphwall's and may let traffic past it; to be rid of them: "
-                "ovs-ofctl -O OpenFlow13 del-flows BRIDGE cookie=0/-1",
-                self,
-                self._foreign,
-            )
-        log.info("%s is connected: %d ports, %d flows", self, len(self._ports), len(flows))
-        self.up = True
-        self._poll_at = monotonic() + COUNTERS_EVERY
-        self._post(SwitchUp(self.switch, tuple(self._ports.values()), flows))
-        self._flows, self._ports = [], {}
-
-    def _count(self) -> None:
-        self._poll_xid = 0
+    def _read(self) -> None:
+        """The whole reply is there."""
+        reading = self._reader.end()
+        self._read_xid = 0
         now = monotonic()
-        pause = max(COUNTERS_EVERY, COUNTERS_SHARE * (now - self._polled_at))
-        if self._counted > MANY_FLOWS:
-            pause = max(pause, COUNTERS_OF_MANY_EVERY)
-        self._poll_at = now + pause
-        self._post(FlowCounters(self.switch, self._counters))
+        if not self.up:
+            flows = tuple(f for f in reading.flows.values() if isinstance(f, Flow) and is_ours(f.cookie))
+            log.info("%s is connected: %d ports, %d flows", self, len(self._ports), len(flows))
+            self.up = True
+            self._post(SwitchUp(self.switch, tuple(self._ports.values()), flows))
+            self._ports = {}
+            self._counters_at = now + COUNTERS_EVERY
+        self._post(FlowsRead(self.switch, reading.flows, self._read_after, self._reading_number))
+        if now >= self._counters_at:
+            self._counters_at = now + COUNTERS_EVERY
+            self._post(FlowCounters(self.switch, reading.counters))
+        took, self._read_took = self._read_took, now - self._read_began
+        # A reading with much that is new takes long, but the next one does not
+        pause = max(READ_EVERY, READ_SHARE * min(took, self._read_took))
+        if reading.number > MANY_FLOWS:
+            pause = max(pause, READ_MANY_EVERY)
+        self._read_at = now + pause
+        if self._wanted_number > self._reading_number:
+            self._jobs.put(self._ask_flows)
 
     def barrier_reply(self, message: Any) -> None:
         while self._changes:
             _, barrier, ticket = self._changes[0]
             if barrier != message.xid:
                 return
-            self._changes.popleft()
+            _, _, self._confirmed = self._changes.popleft()
             self._post(Done(self.switch, ticket))
             return
 
@@ -286,7 +284,7 @@ class Session:
     def _meter_refused(self, meter: int, message: Any) -> None:
         exists = (ofp.OFPET_METER_MOD_FAILED, ofp.OFPMMFC_METER_EXISTS)
         if (message.type, getattr(message, "code", None)) == exists:
-            self._jobs.put(lambda: self._replace_meter(meter))
+            self._jobs.put(lambda: self._put_meter(meter, replace=True))
             return
         if meter != openflow.PACKET_IN_LIMIT and self._metered:
             self._metered = False
@@ -298,11 +296,11 @@ class Session:
             )
 
     def packet_in(self, message: Any) -> None:
-        if self.up and openflow.is_ours(message.cookie):
+        if self.up and is_ours(message.cookie):
             self._post(PacketIn(self.switch, message.match["in_port"], bytes(message.data)))
 
     def flow_removed(self, message: Any) -> None:
-        if self.up and message.reason in _TIMED_OUT and openflow.is_ours(message.cookie):
+        if self.up and message.reason in _TIMED_OUT and is_ours(message.cookie):
             self._post(FlowGone(self.switch, openflow.decode_flow(message)))
 
 

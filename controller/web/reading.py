@@ -11,6 +11,7 @@ from typing import Annotated
 from fastapi import APIRouter, Depends, Query, Response
 from starlette.responses import StreamingResponse
 
+from controller.events import Verify
 from controller.model.relationship import ServiceId
 from controller.model.service import Admission, Place
 from controller.view import DecisionView, SiteView, SwitchView
@@ -38,7 +39,9 @@ from controller.web.values import (
     Services,
     Status,
     Switches,
+    Verified,
     Why,
+    checked,
     pair,
     switch_name,
     to_json,
@@ -195,6 +198,13 @@ def reading(site: Site, history: History, changes: Changes, members: Members) ->
     def switches(view: Annotated[SiteView, Depends(look)]) -> Response:
         """Every switch with its ports and links."""
         return shown(Switches(view.version, view.switches))
+
+    @router.get("/verify", response_model=Verified)
+    def verify() -> Response:
+        """Read the flows back from every switch and compare them with the model."""
+        checks = tuple(map(checked, site.call(Verify(0)).checks))
+        equal = bool(checks) and all(check.read and not check.differing for check in checks)
+        return shown(Verified(equal, checks))
 
     @router.get("/pairs", response_model=Pairs)
     def pairs(view: Annotated[SiteView, Depends(look)], limit: Limit = None, after: After = None) -> Response:

@@ -13,7 +13,7 @@ from typing import Annotated, Any
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 from pydantic_core import PydanticSerializationError
 
-from controller.events import Duration, Scope
+from controller.events import Duration, Scope, SwitchCheck
 from controller.model.relationship import DeviceId, Endpoint, Treatment
 from controller.model.relationship import Status as Standing
 from controller.model.service import Device
@@ -212,6 +212,43 @@ class Why:
 
 
 @dataclass(frozen=True, slots=True)
+class Difference:
+    """A flow that is not as the model asks; `relationships`: the ids of those concerned."""
+
+    kind: str  # "missing", "changed" or "added"
+    sentence: str
+    origin: str
+    cookie: str
+    relationships: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Checked:
+    """What was read back from one switch. `read` false: it could not be read.
+
+    `expected`, `found`, `differing`: numbers of flows; `differences` has the first of these.
+    `repaired`: flows since the controller started.
+    """
+
+    switch: str
+    name: str
+    read: bool
+    expected: int
+    found: int
+    differing: int
+    repaired: int
+    differences: tuple[Difference, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Verified:
+    """Whether every switch was read back and holds exactly what the model asks for."""
+
+    equal: bool
+    switches: tuple[Checked, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Carried:
     """What became of a command. `in_force` is null when it is about no decision.
 
@@ -320,6 +357,17 @@ def pair(view: PairView) -> Pair:
         view.packets,
         view.bytes,
     )
+
+
+def checked(check: SwitchCheck) -> Checked:
+    return Checked(
+        f"{check.switch:#x}", check.name, check.read,
+        check.expected, check.found, check.differing, check.repaired,
+        tuple(
+            Difference(d.kind, d.sentence, d.origin, f"{d.cookie:#018x}", d.relationships)
+            for d in check.differences
+        ),
+    )  # fmt: skip
 
 
 def switch_name(site: SiteView, wanted: str) -> SwitchView | None:

@@ -18,7 +18,7 @@ from os_ken.ofproto import ofproto_parser
 from os_ken.ofproto import ofproto_v1_3 as ofp
 from os_ken.ofproto.ofproto_protocol import ProtocolDesc
 
-from controller.flows.flow import CONTROLLER_PORT, Change, Flow, Packet
+from controller.flows.flow import CONTROLLER_PORT, Change, Flow, Packet, is_ours
 from controller.switches import openflow
 
 RUN = Path("/var/run/openvswitch")
@@ -161,8 +161,10 @@ class Channel:
 
     def flows(self) -> list[Flow]:
         """Our flows, as the switch gives them back."""
-        replies = self.talk(openflow.encode_flows_request(self.xid(), ours=True))
-        return [openflow.decode_flow(entry) for reply in replies for entry in reply.body]
+        replies = self.talk(openflow.encode_flows_request(self.xid()))
+        return [
+            openflow.decode_flow(entry) for reply in replies for entry in reply.body if is_ours(entry.cookie)
+        ]
 
 
 @pytest.fixture

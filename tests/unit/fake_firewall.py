@@ -3,7 +3,7 @@
 import threading
 from collections.abc import Callable, Sequence
 
-from controller.events import Effect, Event, Record, SendFlows, SendFrame, Tick
+from controller.events import Effect, Event, ReadFlows, Record, SendFlows, SendFrame, Tick
 from controller.view import SiteView
 
 
@@ -65,6 +65,9 @@ class FakeHands:
         self.ticks = 0
 
     def send_flows(self, effect: SendFlows) -> None:
+        self.log.append(effect)
+
+    def read_flows(self, effect: ReadFlows) -> None:
         self.log.append(effect)
 
     def send_frame(self, effect: SendFrame) -> None:

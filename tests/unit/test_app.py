@@ -30,8 +30,10 @@ from controller.events import (
     Event,
     FlowCounters,
     FlowGone,
+    FlowsRead,
     PacketIn,
     PortChanged,
+    ReadFlows,
     Refused,
     SendFlows,
     SendFrame,
@@ -46,6 +48,7 @@ from controller.flows.flow import (
     Goto,
     Match,
     Output,
+    Strange,
     Table,
     cookie_of,
 )
@@ -150,20 +153,41 @@ def test_the_flows_that_a_switch_still_holds_are_read(site: Site) -> None:
     assert site.wait(SwitchUp).flows == (LAMP, HUB)
 
 
-def test_flows_of_others_are_not_ours_but_are_warned_of(site: Site, caplog: pytest.LogCaptureFixture) -> None:
-    site.connect(entries=(stats_bytes(LAMP), stats_bytes(HUB, cookie=5)))
+def test_flows_of_others_in_our_tables_are_told_but_are_not_ours(site: Site) -> None:
+    elsewhere = bytearray(stats_bytes(HUB, cookie=5))
+    elsewhere[2] = 77  # the table
+    site.connect(entries=(stats_bytes(LAMP), stats_bytes(HUB, cookie=5), bytes(elsewhere)))
     assert site.wait(SwitchUp).flows == (LAMP,)
-    assert "holds 1 flows that are not Graphwall's" in caplog.text
+    assert set(site.wait(FlowsRead).flows.values()) == {LAMP, replace(HUB, cookie=5)}
 
 
-def test_a_flow_with_our_mark_that_we_cannot_read_is_deleted(site: Site) -> None:
+def test_a_flow_with_our_mark_that_we_cannot_read_is_told_as_strange(site: Site) -> None:
     strange = bytearray(stats_bytes(replace(LAMP, actions=(Goto(Table.FORWARDING),))))
     strange[-4] = 200  # to a table that there is not
-    switch = site.connect(entries=(bytes(strange), stats_bytes(HUB)))
+    site.connect(entries=(bytes(strange), stats_bytes(HUB)))
     assert site.wait(SwitchUp).flows == (HUB,)
-    (purge,) = wait_for(lambda: switch.of(FLOW_MOD))
+    found = next(f for f in site.wait(FlowsRead).flows.values() if isinstance(f, Strange))
+    assert (found.table, found.cookie, found.key) == (Table.VERDICT, LAMP.cookie, LAMP.key)
+
+
+def test_what_has_no_words_here_is_purged_by_its_cookie(site: Site) -> None:
+    switch = site.connect()
+    site.do(SendFlows(1, Change(add=(LAMP,), purge=((Table.VERDICT, 5),))))
+    purge, _ = wait_for(lambda: switch.of(FLOW_MOD)[1:] and switch.of(FLOW_MOD))
     cookie, mask, table, command = struct.unpack_from("!QQBB", purge, 8)
-    assert (cookie, mask, table, command) == (LAMP.cookie, 2**64 - 1, Table.VERDICT, ofp.OFPFC_DELETE)
+    assert (cookie, mask, table, command) == (5, 2**64 - 1, Table.VERDICT, ofp.OFPFC_DELETE)
+
+
+def test_a_reading_that_is_asked_for_comes_at_once_and_says_what_it_shows(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(session, "READ_EVERY", 60.0)
+    site.connect(entries=(stats_bytes(LAMP),))
+    site.do(SendFlows(1, Change(add=(LAMP,)), ticket=7))
+    site.wait(Done)
+    site.do(ReadFlows(1, 3))
+    read = wait_for(lambda: [e for e in site.of(FlowsRead) if e.number == 3])[0]
+    assert (read.switch, read.ticket, tuple(read.flows.values())) == (1, 7, (LAMP,))
 
 
 @pytest.mark.parametrize("exists", [True, False])
@@ -314,6 +338,7 @@ def test_flows_that_ended_by_themselves_are_told(site: Site) -> None:
 
 def test_counters_are_added_up_by_cookie(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(session, "COUNTERS_EVERY", 0.05)
+    monkeypatch.setattr(session, "READ_EVERY", 0.05)
     twin = replace(LAMP, match=replace(LAMP.match, eth_type=0x86DD))
     site.connect(entries=(stats_bytes(LAMP, 2, 200), stats_bytes(twin, 3, 30), stats_bytes(HUB, 1, 1)))
     wait_for(lambda: len(site.of(FlowCounters)) > 1)

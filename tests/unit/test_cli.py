@@ -12,9 +12,25 @@ from pathlib import Path
 import pytest
 
 from controller import cli
+from controller.commands import attach
 from controller.commands.client import ADDRESS_FILE
 from controller.config import Config
-from controller.events import Answer, Block, Decide, Duration, Learn, Move, Pause, Rename, SameAs, Scope, Undo
+from controller.events import (
+    Answer,
+    Block,
+    Decide,
+    Duration,
+    FlowDifference,
+    Learn,
+    Move,
+    Pause,
+    Rename,
+    SameAs,
+    Scope,
+    SwitchCheck,
+    Undo,
+    Verify,
+)
 from controller.model.relationship import DeviceId, ServiceId
 from controller.model.service import Place
 from controller.web.server import Server, serve
@@ -417,3 +433,53 @@ def test_without_the_source_there_is_no_demonstrator(
 ) -> None:
     monkeypatch.setattr(cli, "__file__", str(tmp_path / "controller" / "cli.py"))
     assert "the laboratory is not here" in refused(capsys, "demo")
+
+
+# ---------------------------------------------------------------- verify
+
+EQUAL = SwitchCheck(1, "hall", read=True, expected=42, found=42, repaired=3)
+DRIFTED = SwitchCheck(
+    2, "attic", read=True, expected=7, found=8, differing=1,
+    differences=(FlowDifference("added", "a flow that nobody asked for", "", 5, ("bbbb222222",)),),
+)  # fmt: skip
+
+
+def test_verify_ends_well_only_when_every_switch_is_equal(
+    site: FakeSite, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(attach, "attachments", tuple)
+    site.answer = Answer(0, checks=(EQUAL,))
+    shown = printed(capsys, "verify")
+    assert "✓ hall: all 42 flows are as the model asks; 3 repaired since the start" in shown
+    assert isinstance(site.commands[0], Verify)
+    for checks in ((EQUAL, DRIFTED), (EQUAL, SwitchCheck(3, "shed", read=False)), ()):
+        site.answer = Answer(0, checks=checks)
+        assert cli.main(["verify"]) == 1
+    assert "No switch has connected yet." in capsys.readouterr().out
+
+
+def test_verify_names_the_difference_and_its_relationship(
+    site: FakeSite, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(attach, "attachments", tuple)
+    site.answer = Answer(0, checks=(DRIFTED,))
+    assert cli.main(["verify"]) == 1
+    shown = " ".join(capsys.readouterr().out.split())
+    assert "✗ attic: 8 flows instead of 7, 1 differ" in shown
+    assert "added: a flow that nobody asked for (relationship bbbb222222)" in shown
+    assert cli.main(["verify", "--json"]) == 1
+    answer = json.loads(capsys.readouterr().out)
+    assert (answer["equal"], answer["switches"][0]["differences"][0]["cookie"]) == (
+        False,
+        "0x0000000000000005",
+    )
+
+
+def test_verify_tells_of_a_bridge_that_would_forward_everything(
+    site: FakeSite, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fault = "br0 forwards everything while it has no controller"
+    monkeypatch.setattr(attach, "attachments", lambda: (attach.Attachment("br0", 1, "", "", (fault,)),))
+    site.answer = Answer(0, checks=(EQUAL,))
+    assert cli.main(["verify"]) == 1
+    assert f"✗ {fault}" in capsys.readouterr().out
