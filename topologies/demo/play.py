@@ -1,14 +1,18 @@
 """Plays a demonstration from curtain up to curtain down."""
 
+import contextlib
 import signal
 import threading
 import types
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from topologies import schema
+from topologies.demo.firewall import Firewall
 from topologies.demo.report import Report
 from topologies.demo.scenarios import SCENARIOS, learning
 from topologies.demo.stage import Stage
-from topologies.waiting import WaitedError
+from topologies.waiting import WaitedError, until
 
 
 class _Ended(Exception):
@@ -45,6 +49,20 @@ def demonstrate(topology: str, scenario: str, firewall: bool, keep: bool, prefix
     return report.end()
 
 
+def _counted(firewall: Firewall) -> Sequence[Mapping[str, Any]]:
+    """What the switch does, once its counters have been read for the newest pair, too."""
+    pairs: Sequence[Mapping[str, Any]] = []
+
+    def counted() -> bool:
+        nonlocal pairs
+        pairs = firewall.get("pairs")["pairs"]
+        return all(pair["packets"] for pair in pairs)
+
+    with contextlib.suppress(WaitedError):
+        until(counted, "every pair has been used", 5.0, 0.2)
+    return pairs
+
+
 def _play(stage: Stage, scenario: str, keep: bool) -> None:
     report = stage.report
     try:
@@ -56,7 +74,7 @@ def _play(stage: Stage, scenario: str, keep: bool) -> None:
     except WaitedError as error:
         report.promise("The laboratory works", False, str(error))
     if stage.firewall is not None:
-        report.pairs(stage.firewall.get("pairs")["pairs"], stage.names())
+        report.pairs(_counted(stage.firewall), stage.names())
     report.played = True
     if keep:
         config = stage.firewall.config if stage.firewall else None
