@@ -4,6 +4,7 @@ Knows nothing of how a command is carried out: run.py wires the controller, the 
 """
 
 import argparse
+import datetime as dt
 import json
 import os
 import signal
@@ -333,6 +334,18 @@ def _target(config: Config) -> str:
     return f"tcp:{host}:{openflow.port}"
 
 
+def _certs(arguments: Arguments) -> int:
+    from controller.commands import certificates  # noqa: PLC0415  # only this command needs it
+
+    try:
+        now = dt.datetime.now(dt.UTC)
+        made = certificates.make(arguments.folder.absolute(), arguments.switches, now)
+    except certificates.CertificatesError as error:
+        raise CliError(str(error)) from error
+    print("\n".join(display.certificates(made.folder, made.names, f"{made.until:%Y-%m-%d}")))
+    return 0
+
+
 def _replay(arguments: Arguments) -> int:
     from controller.commands import findings, replay  # noqa: PLC0415  # only these two need the whole firewall
 
@@ -461,6 +474,13 @@ def _parser() -> Parser:
     replay.add_argument("--save-model", metavar="FOLDER", type=Path, help="make a state folder for run")
     replay.add_argument("--site", metavar="FILE", type=Path, help="site.yaml; else it is guessed")
     replay.add_argument("--json", action="store_true", help="one object per event and line, the summary last")
+    certs = add("certs", _certs, "Make a CA, and certificates for the controller and switches", answers=False)
+    certs.add_argument(
+        "folder", metavar="FOLDER", type=Path, help="for the files; a new one, or one of before"
+    )
+    certs.add_argument(
+        "switches", metavar="SWITCH", nargs="*", default=["switch"], help="a name for each (default: switch)"
+    )
     attach = add("attach", _attach, "Prepare a bridge of Open vSwitch for Graphwall", answers=False)
     attach.add_argument("bridge")
     attach.add_argument("--detach", action="store_true", help="give it back as it was")

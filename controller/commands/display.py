@@ -3,9 +3,12 @@
 Every text goes through `plain`: names come from the network, and a terminal obeys control characters.
 """
 
+import json
+import shlex
 import time
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 from rich.console import Group, RenderableType
@@ -329,6 +332,24 @@ def _force(answer: Json, undone: bool) -> Iterator[Text]:
         yield plain(f"  It ends at {when(answer['until'])}.")
     if not undone:
         yield line("  Take it back with: ", plain(f"graphwall undo {answer['decision']}", "cyan"))
+
+
+def certificates(folder: Path, names: Iterable[str], until: str) -> Iterator[str]:
+    """How the files of `graphwall certs` are used; lines that can be copied, however long."""
+    for name in names:
+        if name == "controller":
+            yield "On the controller, in site.yaml (its user must be able to read the key):"
+            yield "  openflow:"
+            for key, file in (("key", "controller.key"), ("certificate", "controller.pem"), ("ca", "ca.pem")):
+                yield f"    {key}: {json.dumps(str(folder / file))}"
+        else:
+            files = " ".join(
+                shlex.quote(str(folder / file)) for file in (f"{name}.key", f"{name}.pem", "ca.pem")
+            )
+            yield f"On the switch {name}, as root, with these three files:"
+            yield f"  ovs-vsctl set-ssl {files}"
+            yield "  graphwall attach BRIDGE --controller ssl:ADDRESS:6654"
+    yield f"They are valid until {until}. Whoever has {folder / 'ca.key'} makes switches: keep it to yourself."
 
 
 def report(rows: Iterable[tuple[str, str]]) -> RenderableType:

@@ -1,8 +1,8 @@
 """The running controller and Open vSwitch itself: what is asked for happens, what happens is told."""
 
+import datetime as dt
 import logging
 import socket
-import subprocess
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from controller import launch
-from controller.commands import attach
+from controller.commands import attach, certificates
 from controller.config import Config, OpenFlow
 from controller.events import (
     Answer,
@@ -258,15 +258,7 @@ def pki(tmp_path: Path) -> Iterator[Path]:
     if "Private key" in command("ovs-vsctl", "get-ssl"):
         pytest.skip("Open vSwitch has a certificate already (ovs-vsctl get-ssl)")
 
-    def openssl(*arguments: str) -> None:
-        subprocess.run(["openssl", *arguments], cwd=tmp_path, check=True, capture_output=True)
-
-    new = ("req", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2")
-    openssl(*new, "-x509", "-subj", "/CN=ca", "-keyout", "ca.key", "-out", "ca.pem")
-    for name in ("controller", "switch"):
-        openssl(*new, "-subj", f"/CN={name}", "-keyout", f"{name}.key", "-out", f"{name}.csr")
-        openssl("x509", "-req", "-in", f"{name}.csr", "-CA", "ca.pem", "-CAkey", "ca.key", "-CAcreateserial",
-                "-days", "2", "-out", f"{name}.pem")  # fmt: skip
+    certificates.make(tmp_path, ["switch"], dt.datetime.now(dt.UTC))
     files = (str(tmp_path / name) for name in ("switch.key", "switch.pem", "ca.pem"))
     command("ovs-vsctl", "set-ssl", *files)
     yield tmp_path
