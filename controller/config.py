@@ -26,6 +26,7 @@ class ConfigError(Exception):
     """The site description cannot be used. The message says what, where and what to do."""
 
 
+_INTEGER = "tag:yaml.org,2002:int"
 _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|s|m|h|d)")
 
@@ -47,6 +48,8 @@ def _mac(value: str) -> str:
     text = value.lower().replace("-", ":")
     if not re.fullmatch(r"([0-9a-f]{2}:){5}[0-9a-f]{2}", text):
         raise ValueError("a MAC address looks like 02:00:00:00:00:01")
+    if int(text[:2], 16) & 1:
+        raise ValueError("this MAC address is one of a group; a device's own has an even second digit")
     return text
 
 
@@ -204,6 +207,11 @@ class Config(_Section):
             double = next((n for n in names if names.count(n) > 1), None)
             if double is not None:
                 raise ValueError(f"{what} {double} is there twice; each needs one of its own")
+        holders: dict[str, str] = {}
+        for device in self.devices:
+            for address in device.addresses:
+                if holders.setdefault(address, device.id) != device.id:
+                    raise ValueError(f"address {address} is given to {holders[address]} and to {device.id}")
         known = {s.name for s in self.switches}
         for device in self.devices:
             if device.switch is not None and device.switch not in known:
@@ -216,6 +224,37 @@ class Config(_Section):
                 if end not in ids:
                     raise ValueError(f"watch names device {end}, which devices: does not list")
         return self
+
+
+class _Loader(yaml.SafeLoader):
+    """YAML 1.1 without two of its surprises.
+
+    Of a key that is there twice the last would win; a MAC address of decimal digits alone would be a
+    number of base sixty.
+    """
+
+    yaml_implicit_resolvers = {  # noqa: RUF012  # PyYAML's own name and kind
+        first: [(tag, known) for tag, known in resolvers if tag != _INTEGER]
+        for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
+    }
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        seen: set[Any] = set()
+        for key, _ in node.value:
+            if isinstance(key, yaml.ScalarNode):
+                if key.value in seen:
+                    raise yaml.constructor.ConstructorError(
+                        None, None, f"the key {key.value} is there twice", key.start_mark
+                    )
+                seen.add(key.value)
+        return super().construct_mapping(node, deep)
+
+
+_Loader.add_implicit_resolver(
+    _INTEGER,
+    re.compile(r"[-+]?(?:0b[01_]+|0x[0-9a-fA-F_]+|0[0-7_]*|[1-9][0-9_]*)$"),
+    list("-+0123456789"),
+)
 
 
 def _line_of(node: yaml.Node | None, path: Sequence[int | str]) -> int:
@@ -260,16 +299,16 @@ def load(model: type[M], text: str, name: str) -> M:
     topologies alike.
     """
     try:
-        data = yaml.safe_load(text)
-        node = yaml.compose(text, Loader=yaml.SafeLoader)
+        data = yaml.load(text, Loader=_Loader)  # noqa: S506  # a SafeLoader
+        node = yaml.compose(text, Loader=_Loader)
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         line = mark.line + 1 if mark else 1
         raise ConfigError(
-            f"{name}, line {line}: not YAML: {getattr(error, 'problem', None) or error}"
+            f"{name}, line {line}: not YAML that can be used: {getattr(error, 'problem', None) or error}"
         ) from None
     except (ValueError, RecursionError) as error:  # a date that does not exist; brackets without end
-        raise ConfigError(f"{name}: not YAML that can be read: {error}") from None
+        raise ConfigError(f"{name}: not YAML that can be used: {error}") from None
     if data is None:
         data = {}
     if not isinstance(data, dict):
