@@ -80,10 +80,11 @@ def test_trunks_left_out_and_trunks_named_none_differ() -> None:
     [
         ("site: Home\ntypo: 1", 2, "typo", "is not a key here; known keys: site, state, openflow"),
         ("learning:\n  quite: 5s", 2, "learning.quite", "known keys: minimum, quiet, maximum"),
-        ("devices:\n  - {id: a, mac: 02:00:00:00:00:01}\n  - id: b\n    mac: 02:00:00:00:00:02\n    mack: x", 5,
+        ("devices:\n  - {id: a, mac: 02:00:00:00:00:09}\n  - id: b\n    mac: 02:00:00:00:00:02\n    mack: x",
+         5,
          "devices.1.mack", "known keys: id, name, mac"),
         ("devices:\n  - id: a", 2, "devices.0.mac", "Field required"),
-        ("devices:\n  - id: a\n    mac: 1234", 3, "devices.0.mac", ""),
+        ("devices:\n  - id: a\n    mac: 1234", 3, "devices.0.mac", "should be a valid string"),
         ("devices:\n  - id: a\n    mac: zz:00:00:00:00:01", 3, "devices.0.mac", "looks like 02:00:00"),
         (f"devices:\n  - mac: {MAC}\n    id: Ä", 3, "devices.0.id", "lower-case letters, digits and hyphens"),
         (f"devices:\n  - mac: {MAC}\n    id: a\n    addresses:\n      - 10.0.0.300", 5,
