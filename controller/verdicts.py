@@ -77,13 +77,15 @@ class SetService:
 class SetGrant:
     """What was learnt or decided on an access; allow None takes it back.
 
-    `until`: seconds since the epoch after which it counts no more. `once`: for one message.
+    `until`: seconds since the epoch after which it counts no more. `once`: for one message. `over`
+    (with allow None): a decision on it has ended, so that it is asked about and never learnt instead.
     """
 
     access: Access
     allow: bool | None
     until: float | None = None
     once: bool = False
+    over: bool = False
     kind: Literal["grant"] = "grant"
 
 
@@ -98,7 +100,7 @@ def slug(name: str) -> str:
     'washingmachine'
     """
     plain = re.sub(r"[^A-Za-z0-9._-]+", "-", name)[:48].strip("-.")
-    if plain == name and plain != MAIN:
+    if plain == name and plain not in ("", MAIN):
         return plain
     digest = blake2b(name.encode("utf-8", "surrogatepass"), digest_size=4).hexdigest()
     return f"{plain or 'unnamed'}~{digest}"
@@ -217,7 +219,7 @@ class VerdictTable:
                 _count(self._operations, (*pair, access.protocol, access.operation), step)
             elif grant is not None and grant.allow is False:
                 _count(self._denied, pair, step)
-        if row.allow is not None:
+        if row.allow is not None or row.over:
             self._grants[access] = row
 
     def deltas(self) -> Iterator[Delta]:
@@ -289,9 +291,13 @@ class VerdictTable:
         """What was learnt or decided on an access; the more specific wins."""
         for candidate in _wider_and_wider(access):
             found = self._grants.get(candidate)
-            if found is not None and (found.until is None or now < found.until):
+            if found is not None and found.allow is not None and (found.until is None or now < found.until):
                 return found
         return None
+
+    def _was_decided(self, access: Access) -> bool:
+        """Whether somebody decided on an access, be it that the time of the decision is over."""
+        return any(candidate in self._grants for candidate in _wider_and_wider(access))
 
     def knows_everything(self, service: ServiceId, device: DeviceId) -> bool:
         """Whether an end is in its learning phase, or has no model that could say no."""
@@ -318,7 +324,10 @@ class VerdictTable:
         grant = self.grant(access, now)
         if grant is not None:
             return Verdict(True, Reason.KNOWN) if grant.allow else Verdict(False, Reason.DENIED)
-        if self.knows_everything(access.client, client) and self.knows_everything(access.server, server):
+        learning = self.knows_everything(access.client, client) and self.knows_everything(
+            access.server, server
+        )
+        if learning and not self._was_decided(access):
             return Verdict(True, Reason.LEARNING)
         if self.pause(client, server, now) is not None:
             return Verdict(True, Reason.PAUSED)

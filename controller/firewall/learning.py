@@ -87,7 +87,8 @@ class Learner:
     def _again(self, known: Relationship, seen: Observed) -> None:
         status, reason = known.status, known.reason
         if seen.allowed and seen.reason is Reason.LEARNING:
-            status = after(status, Happening.LEARN)
+            # What people have decided on is not learnt instead: this was judged before all had heard.
+            status = after(status, Happening.LEARN if known.decision is None else Happening.ASK)
         elif not seen.allowed and seen.reason in _ASKED:
             status = after(status, Happening.ASK)
         if known.status is Status.EXPIRED and status is Status.PENDING and seen.reason in _ASKED:

@@ -373,8 +373,11 @@ _ALLOW: Mapping[Status, bool | None] = {
 
 def _grant(relationship: Relationship) -> SetGrant:
     allow = _ALLOW[relationship.status]
-    return SetGrant(relationship.access, allow, relationship.until, relationship.once and allow is True)
+    if allow is None:
+        return SetGrant(relationship.access, None, over=relationship.decision is not None)
+    return SetGrant(relationship.access, allow, relationship.until, relationship.once and allow)
 
 
 def _decided(relationship: Relationship) -> tuple[object, ...]:
-    return (relationship.status, relationship.until, relationship.once, relationship.endpoint)
+    decided = relationship.decision is not None
+    return (relationship.status, relationship.until, relationship.once, relationship.endpoint, decided)

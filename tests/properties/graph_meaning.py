@@ -4,7 +4,8 @@ Reads devices, services and relationships only; nothing is shared with the verdi
 """
 
 import re
-from collections.abc import Iterator
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from controller.dpi.message import Message
@@ -22,6 +23,7 @@ from controller.model.service import Admission, Place, Service
 from controller.model.site import Site
 
 DECIDED = {Status.LEARNED: True, Status.APPROVED: True, Status.DENIED: False}
+Asked = tuple[str, str, str]  # protocol, operation, resource
 SHORT_NUMBER = re.compile(r"\d{1,4}")
 
 
@@ -36,10 +38,17 @@ class Question:
 
 
 class Graph:
-    """A site, to be asked."""
+    """A site as it is at this moment, to be asked."""
 
     def __init__(self, site: Site) -> None:
         self.site = site
+        self._services: defaultdict[DeviceId, list[Service]] = defaultdict(list)
+        for service in site.services.values():
+            self._services[service.device].append(service)
+        self._between: defaultdict[tuple[ServiceId, ServiceId], dict[Asked, Relationship]] = defaultdict(dict)
+        for r in site.graph:
+            asked = (r.access.protocol, str(r.access.operation), r.access.resource)
+            self._between[r.access.client, r.access.server][asked] = r
 
     def allows(self, question: Question, now: float) -> bool:
         """Whether a message may be delivered."""
@@ -71,16 +80,19 @@ class Graph:
         known = self.site.services.get(name)
         return name if known is None or known.device == device else ServiceId(f"{name}~left")
 
-    def _on(self, device: DeviceId) -> Iterator[Service]:
-        return (service for service in self.site.services.values() if service.device == device)
+    def _on(self, device: DeviceId) -> Sequence[Service]:
+        return self._services.get(device, ())
 
     def _granted(self, question: Question, now: float) -> bool:
         access = self.access(question)
         decided = self.decided(access, now)
         if decided is not None:
             return DECIDED[decided.status]
-        if self._knows_all(access.client, question.client) and self._knows_all(
-            access.server, question.server
+        over = any(r.decision is not None for r in self._on_it(access))  # people are asked, whoever learns
+        if (
+            not over
+            and self._knows_all(access.client, question.client)
+            and self._knows_all(access.server, question.server)
         ):
             return True
         ends = (self.site.devices.get(name) for name in (question.client, question.server))
@@ -88,29 +100,28 @@ class Graph:
 
     def decided(self, access: Access, now: float) -> Relationship | None:
         """The most specific thing that was learnt or decided and still holds."""
-        between = [
-            r
-            for r in self.site.graph
-            if (r.access.client, r.access.server) == (access.client, access.server)
-            and r.status in DECIDED
-            and (r.until is None or now < r.until)
-        ]
-        counted = "/".join("{number}" if SHORT_NUMBER.fullmatch(p) else p for p in access.resource.split("/"))
-        for protocol, operation, resource in (
-            (access.protocol, access.operation, access.resource),
-            (access.protocol, access.operation, counted),
-            (access.protocol, access.operation, ANY),
-            (access.protocol, ANY, ANY),
-            (ANY, ANY, ANY),
-        ):
-            for r in between:
-                if (r.access.protocol, r.access.operation, r.access.resource) == (
-                    protocol,
-                    operation,
-                    resource,
-                ):
-                    return r
+        for r in self._on_it(access):
+            if r.status in DECIDED and (r.until is None or now < r.until):
+                return r
         return None
+
+    def _on_it(self, access: Access) -> Iterator[Relationship]:
+        """What the graph has on an access, the most specific first."""
+        between = self._between.get((access.client, access.server))
+        if not between:
+            return
+        counted = "/".join("{number}" if SHORT_NUMBER.fullmatch(p) else p for p in access.resource.split("/"))
+        for wanted in dict.fromkeys(
+            (
+                (access.protocol, access.operation, access.resource),
+                (access.protocol, access.operation, counted),
+                (access.protocol, access.operation, ANY),
+                (access.protocol, ANY, ANY),
+                (ANY, ANY, ANY),
+            )
+        ):
+            if wanted in between:
+                yield between[wanted]
 
     def _knows_all(self, service: ServiceId, device: DeviceId) -> bool:
         """Whether an end is learning, or outside."""
@@ -128,14 +139,12 @@ class Graph:
         theirs = {service.id for service in self._on(question.server)}
         between = [
             r
-            for r in self.site.graph
-            if r.access.client in mine
-            and r.access.server in theirs
-            and (
-                r.access.protocol == ANY
-                or r.endpoint == question.endpoint
-                or question.endpoint in self.site.services[r.access.server].endpoints
-            )
+            for client in mine
+            for server in theirs
+            for r in self._between.get((client, server), {}).values()
+            if r.access.protocol == ANY
+            or r.endpoint == question.endpoint
+            or question.endpoint in self.site.services[server].endpoints
         ]
         behind = {s for s in theirs if question.endpoint in self.site.services[s].endpoints}
         behind |= {r.access.server for r in between}

@@ -180,7 +180,7 @@ class Judge:
         for message in messages:
             ruling = self.rule(context, message, now)
             if ruling.once is not None:  # at once, so that the next message needs a grant of its own
-                self.apply((replace(ruling.once, allow=None),))
+                self.apply((replace(ruling.once, allow=None, over=True),))
             rulings.append(ruling)
         denied = [ruling for ruling in rulings if not ruling.allow]
         if denied and not forwarded:  # what did not pass has used nothing up
