@@ -17,6 +17,7 @@ from controller.events import (
     Done,
     Effect,
     Event,
+    FlowGone,
     InspectorDown,
     InspectorUp,
     NameSeen,
@@ -45,7 +46,8 @@ from tests.properties.graph_meaning import Graph, Question
 
 TRUNK, INSPECTION, COPY = 7, 8, 9
 CLOUD = "203.0.113.7"
-CONFIG = """
+CONFIG = parse(
+    """
 admission: ask
 switches: [{name: one, dpid: 1}, {name: two, dpid: 2}]
 learning: {minimum: 5s, quiet: 10s, maximum: 60s}
@@ -54,7 +56,9 @@ devices:
   - {id: lock, mac: 02:00:00:00:00:02}
   - {id: lamp, mac: 02:00:00:00:00:03}
   - {id: gateway, mac: 02:00:00:00:00:04, roles: [router]}
-"""
+""",
+    "site.yaml",
+)
 GUEST = DeviceId("02-00-00-00-00-05")
 NAMES = ("washer", "lock", "lamp", "gateway", GUEST)
 HOSTS = {name: (f"02:00:00:00:00:0{n}", f"10.0.0.{n}") for n, name in enumerate(NAMES, 1)}
@@ -172,7 +176,7 @@ class Inspector:
         grant = self.table.grant(access, now) if verdict.allow else None
         once = grant is not None and bool(grant.once)
         if grant is not None and once:
-            self.table.apply(SetGrant(grant.access, None))
+            self.table.apply(SetGrant(grant.access, None, over=True))
         self.telling.append(
             Observed(client, server, packet.ip_src, packet.ip_dst, endpoint, access, message.verb,
                      message.identity, message.service, verdict.allow, verdict.reason, now, consumed=once)
@@ -207,6 +211,7 @@ class Laboratory:
         self.plugs: dict[str, tuple[int, int]] = dict(PLUGS)
         self.passes: set[Sending] = set()
         self.answers: dict[int, Answer] = {}
+        self.arriving: deque[PacketIn] = deque()
         self.tokens = 0
         self.failed_ever = False
         self.start()
@@ -214,7 +219,7 @@ class Laboratory:
     def start(self) -> None:
         """A controller with what the disk has kept."""
         self.backlog = Backlog(self.disk)
-        self.firewall = Firewall(parse(CONFIG, "site.yaml"), self.disk.kept, b"secret")
+        self.firewall = Firewall(CONFIG, self.disk.kept, b"secret")
 
     # The controller and what reaches it
 
@@ -230,9 +235,9 @@ class Laboratory:
 
     def allowed(self) -> set[Sending]:
         graph, found = self.graph, set[Sending]()
-        for sending in SENDINGS[::2]:
+        for sending, from_its_port in zip(SENDINGS[::2], SENDINGS[1::2], strict=True):
             if graph.allows(self.question(sending), self.now):
-                found |= {sending, replace(sending, port=sending.endpoint.port)}
+                found |= {sending, from_its_port}
         return found
 
     def post(self, event: Event, crash_after: int | None = None) -> None:
@@ -240,6 +245,10 @@ class Laboratory:
         effects = self.firewall.handle(event, self.now)
         self.passes |= self.allowed()
         self._carry_out(effects if crash_after is None else effects[:crash_after])
+        while (
+            self.arriving and crash_after is None
+        ):  # what an effect leads to is an event after all effects, as in app.py
+            self.post(self.arriving.popleft())
 
     def _carry_out(self, effects: Sequence[Effect]) -> None:
         for effect in effects:
@@ -257,7 +266,7 @@ class Laboratory:
                 case SendFrame(switch, frame, port) if port == TRUNK:
                     other = 3 - switch
                     if self.switches[switch].connected and self.switches[other].connected:
-                        self.post(PacketIn(other, TRUNK, frame))
+                        self.arriving.append(PacketIn(other, TRUNK, frame))
                 case UpdateTable():
                     if self.inspector.connected:
                         self.inspector.coming.append(effect)
@@ -304,6 +313,7 @@ class Laboratory:
             switch.coming.clear()
         self.inspector.connected = False
         self.inspector.coming.clear()
+        self.arriving.clear()
         self.start()
         self.passes |= self.allowed()
 
@@ -352,9 +362,10 @@ class Laboratory:
         for name in self.plugs:
             self.speak(name)
             self.all_hear()
-        for switch in self.switches.values():  # time passes without traffic: refusals end
-            switch.flows = {k: f for k, f in switch.flows.items() if not f.hard_timeout}
-            self.firewall._enforcement._temporary.clear()
+        for dpid, switch in self.switches.items():  # time passes without traffic: refusals end
+            for flow in [flow for flow in switch.flows.values() if flow.hard_timeout]:
+                del switch.flows[flow.key]
+                self.post(FlowGone(dpid, flow))
         self.passes = self.allowed()
 
     # Frames

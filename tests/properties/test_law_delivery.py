@@ -80,9 +80,10 @@ class Site(RuleBasedStateMachine):
     # People
 
     def _acknowledge(self, command: Any, crash_after: int | None) -> None:
+        before = self._decided()
         answer = self.lab.command(command, crash_after)
         if crash_after is not None:
-            self._crash()
+            self._crash(before)
         if answer is None or answer.code is not None:
             return
         if isinstance(command, Undo):
@@ -180,15 +181,20 @@ class Site(RuleBasedStateMachine):
 
     @rule()
     def crash(self) -> None:
-        self._crash()
+        self._crash(self._decided())
 
-    def _crash(self) -> None:
-        before = self._decided()
+    def _crash(self, before: dict[object, tuple[int, Status]]) -> None:
+        """The controller is killed in the midst of a command, before which this was decided.
+
+        What the command has changed may be stored already, or not yet: nobody was told that it was done.
+        """
+        changed = self._decided()
         self.lab.crash()
         after = self._decided()
-        for access, (decision, status) in before.items():
+        for access in before.keys() | changed.keys():
             if not self.lab.failed_ever:
-                assert after.get(access) == (decision, status), (access, before[access], after.get(access))
+                may_be = (before.get(access), changed.get(access))
+                assert after.get(access) in may_be, (access, may_be, after.get(access))
         self._remembers()
 
     def _decided(self) -> dict[object, tuple[int, Status]]:
@@ -199,8 +205,7 @@ class Site(RuleBasedStateMachine):
                 over = r.until is not None and r.until <= self.lab.now
                 # Asked again since it expired: that is no decision, and may be told again.
                 over = over or r.status is Status.PENDING
-                asked_again = r.status is Status.PENDING  # may be asked once more
-                found[r.access] = (r.decision, Status.EXPIRED if over or asked_again else r.status)
+                found[r.access] = (r.decision, Status.EXPIRED if over else r.status)
         return found
 
     def _remembers(self) -> None:
@@ -259,10 +264,7 @@ class Site(RuleBasedStateMachine):
 
 
 TestLaw3 = Site.TestCase
-# The same examples each time: a wider search still finds an allowed message that waits for a device to
-# be heard of again, which is no law broken (nothing denied is delivered), but not yet understood.
 TestLaw3.settings = settings(
-    derandomize=True,
     max_examples=max(20, settings().max_examples // 4),
     stateful_step_count=30,
     deadline=None,
