@@ -125,9 +125,23 @@ def group_sentence(asker: Device, relationships: Sequence[Relationship], servers
             f"{visible(asker.name)} wants to do {len(relationships)} new things with "
             f"{visible(servers[0].name)}: {', '.join(operations)}"
         )
-    named = ", ".join(visible(server.name) for server in servers[:3])
-    more = f" and {len(servers) - 3} more" if len(servers) > 3 else ""
-    return f"{visible(asker.name)} wants to do {len(relationships)} new things with {named}{more}"
+    return f"{visible(asker.name)} wants to do {len(relationships)} new things with {_some(servers)}"
+
+
+SCAN = (
+    "Who tries so many at once is searching for something: a program that was told to, or somebody who "
+    "looks for a way in. Deny it unless you know why it searches."
+)
+
+
+def scan_sentence(asker: Device, services: int, servers: Sequence[Device]) -> str:
+    """One sentence for a client that has tried many services; `servers`: the devices they are on."""
+    return f"{visible(asker.name)} tries {services} services of {_some(servers)}: this looks like a scan"
+
+
+def _some(devices: Sequence[Device]) -> str:
+    named = ", ".join(visible(device.name) for device in devices[:3])
+    return named + (f" and {len(devices) - 3} more" if len(devices) > 3 else "")
 
 
 def explanation(reason: Reason) -> str:

@@ -1,21 +1,23 @@
 """Requests: pending relationships grouped into the cards that the site manager answers.
 
 The rule: what one client service asks of one server service is one card. A client service that asks
-more than `SCAN_AT` server services at once gets one card for all of it (a scan). A device that waits
-to be admitted is a card of its own. Knows nothing of decisions, flows or the web.
+more than `SCAN_AT` server services at once gets one card for all of it, which says that it looks like
+a scan. What opens something, and a device that waits to be admitted, are cards of their own. A card's id
+stands for what the card is about, so that it stays the same while the card grows. Knows nothing of
+decisions, flows or the web.
 """
 
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from hashlib import blake2b
 
 from controller.firewall.likeness import like
-from controller.model.relationship import Access, DeviceId, Reason, Relationship
+from controller.model.relationship import Access, DeviceId, Reason, Relationship, ServiceId
 from controller.model.service import MAIN, Admission, Device
 from controller.model.site import Site
 from controller.view import RequestView, Suggestion
-from controller.words import action, explanation, group_sentence, risk, sentence, visible
+from controller.words import SCAN, action, explanation, group_sentence, risk, scan_sentence, sentence, visible
 
 SCAN_AT = 4
 STILL_TRYING = 60.0  # seconds since the last attempt
@@ -25,12 +27,25 @@ _RISKS = ("reads", "changes", "opens")
 def relationship_id(access: Access) -> str:
     """Ten hexadecimal digits that stand for an access, the same after a restart."""
     fields = (access.client, access.server, access.protocol, access.operation, access.resource)
-    text = "\0".join(fields)
-    return blake2b(text.encode("utf-8", "surrogatepass"), digest_size=5).hexdigest()
+    return _digest(*fields)
 
 
 def admission_id(device: DeviceId) -> str:
-    return blake2b(f"admission\0{device}".encode(), digest_size=5).hexdigest()
+    return _digest("admission", device)
+
+
+def talk_id(client: ServiceId, server: ServiceId) -> str:
+    """What stands for all that one service asks of another."""
+    return _digest("talk", client, server)
+
+
+def scan_id(client: ServiceId) -> str:
+    """What stands for all that a service asks of many."""
+    return _digest("scan", client)
+
+
+def _digest(*fields: str) -> str:
+    return blake2b("\0".join(fields).encode("utf-8", "surrogatepass"), digest_size=5).hexdigest()
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +55,7 @@ class Request:
     id: str
     device: Device | None = None
     relationships: tuple[Relationship, ...] = ()
+    scan: bool = False
 
 
 def requests(site: Site) -> tuple[Request, ...]:
@@ -49,50 +65,53 @@ def requests(site: Site) -> tuple[Request, ...]:
 
 
 def _groups(site: Site) -> Iterator[Request]:
-    by_client: defaultdict[str, defaultdict[str, list[Relationship]]] = defaultdict(lambda: defaultdict(list))
+    by_client: defaultdict[ServiceId, list[Relationship]] = defaultdict(list)
     for relationship in site.waiting():
         if risk(relationship.access, site.device_of(relationship.access.server)) == "opens":
             # A card of its own, so that no noise can hide it.
             yield Request(relationship_id(relationship.access), relationships=(relationship,))
             continue
-        by_client[relationship.access.client][relationship.access.server].append(relationship)
-    for servers in by_client.values():
-        groups = list(servers.values())
-        if len(groups) > SCAN_AT:
-            groups = [[relationship for group in groups for relationship in group]]
-        for group in groups:
-            yield Request(relationship_id(group[0].access), relationships=tuple(group))
+        by_client[relationship.access.client].append(relationship)
+    for client, asked in by_client.items():
+        if len({r.access.server for r in asked}) > SCAN_AT:
+            yield Request(scan_id(client), relationships=tuple(asked), scan=True)
+        else:
+            yield from _talks(asked)
+
+
+def _talks(asked: Iterable[Relationship]) -> Iterator[Request]:
+    """Questions of the same service, one request for each that they are put to."""
+    by_server: defaultdict[ServiceId, list[Relationship]] = defaultdict(list)
+    for relationship in asked:
+        by_server[relationship.access.server].append(relationship)
+    for server, group in by_server.items():
+        yield Request(talk_id(group[0].access.client, server), relationships=tuple(group))
 
 
 def find(site: Site, wanted: str) -> Request | None:
     """The request with this id or this beginning of one.
 
-    The id of a relationship that is in a request stands for that and what the same two services were
-    asked about with it, so that an answer never covers more than a card that has grown since it was
-    read. Raises ValueError when more than one would fit.
+    A part of a request has an id, too: what is between two services in a scan, and each relationship. So
+    an answer to a card that has become part of another covers no more than was on it. Raises ValueError
+    when more than one would fit.
     """
     fitting: dict[str, Request] = {}
-    for request in requests(site):
-        if request.id == wanted:
-            return request
-        if wanted and request.id.startswith(wanted):
-            fitting[request.id] = request
-        for relationship in request.relationships:
-            name = relationship_id(relationship.access)
-            if wanted and name != request.id and name.startswith(wanted):
-                fitting[name] = _part(request, relationship.access)
-    if wanted in fitting:
-        return fitting[wanted]
+    for request in requests(site) if wanted else ():
+        for part in (request, *_parts(request)):
+            if part.id == wanted:
+                return part
+            if part.id.startswith(wanted):
+                fitting[part.id] = part
     if len({(part.device, part.relationships) for part in fitting.values()}) > 1:
         raise ValueError(f"{wanted} could be {', '.join(fitting)}")
     return next(iter(fitting.values()), None)
 
 
-def _part(request: Request, access: Access) -> Request:
-    """What a request asks between the two services of one of its accesses."""
-    ends = (access.client, access.server)
-    alike = tuple(r for r in request.relationships if (r.access.client, r.access.server) == ends)
-    return Request(relationship_id(alike[0].access), relationships=alike)
+def _parts(request: Request) -> Iterator[Request]:
+    if request.scan:
+        yield from _talks(request.relationships)
+    for relationship in request.relationships:
+        yield Request(relationship_id(relationship.access), relationships=(relationship,))
 
 
 def title(request: Request, site: Site) -> str:
@@ -102,18 +121,22 @@ def title(request: Request, site: Site) -> str:
     first = request.relationships[0].access
     asker = site.device_of(first.client)
     servers = {d.id: d for d in (site.device_of(r.access.server) for r in request.relationships)}
+    if request.scan:
+        return scan_sentence(
+            asker, len({r.access.server for r in request.relationships}), tuple(servers.values())
+        )
     if len(request.relationships) == 1:
         return sentence(first, asker, *servers.values())
     return group_sentence(asker, request.relationships, tuple(servers.values()))
 
 
-def card(request: Request, site: Site, now: float) -> RequestView:
-    """A request as people see it."""
+def card(request: Request, site: Site, switches: Mapping[int, str], now: float) -> RequestView:
+    """A request as people see it. `switches`: their names."""
     if request.device is not None:
         device = request.device
         return RequestView(
             request.id, "admission", title(request, site), Reason.NEW_DEVICE.value,
-            explanation(Reason.NEW_DEVICE), "changes", device.id, "", (), (),
+            _whereabouts(device, site, switches), "changes", device.id, "", (), (),
             device.first_seen, device.last_seen, 1, now - device.last_seen < STILL_TRYING,
             client_name=visible(device.name), client_kind=device.kind, verb="join",
             suggestion=_suggestion(device, site),
@@ -131,7 +154,7 @@ def card(request: Request, site: Site, now: float) -> RequestView:
         kind="access",
         sentence=title(request, site),
         reason=first.reason.value,
-        explanation=_explained(first, site),
+        explanation=SCAN if request.scan else _explained(first, site),
         risk=worst,
         client=first.access.client,
         server=first.access.server,
@@ -160,6 +183,23 @@ def _suggestion(device: Device, site: Site) -> Suggestion | None:
         return None
     name = visible(found.name)
     return Suggestion(found.id, name, f"This looks like {name}, which you allowed.")
+
+
+def _whereabouts(device: Device, site: Site, switches: Mapping[int, str]) -> str:
+    """That a device is new, where it is, and who else is there: a cable that two share is worth a look."""
+    text, at = explanation(Reason.NEW_DEVICE), device.binding
+    if at is None:
+        return text
+    text += f" It is at port {at.port} of {switches.get(at.switch, f'switch {at.switch}')}"
+    others = [
+        visible(d.name)
+        for d in site.devices.values()
+        if d.binding == at and d.id != device.id and d.admission is Admission.ADMITTED
+    ]
+    if not others:
+        return f"{text}."
+    named = ", ".join(others[:3]) + (f" and {len(others) - 3} more" if len(others) > 3 else "")
+    return f"{text}, where {named} {'is' if len(others) == 1 else 'are'}, too."
 
 
 def _explained(first: Relationship, site: Site) -> str:

@@ -90,7 +90,7 @@ def build_view(
             for s in site.services.values()
         },
         relationships={view.id: view for view in map(relationship_view, site.graph)},
-        requests=tuple(card(request, site, now) for request in requests(site)),
+        requests=tuple(card(request, site, names, now) for request in requests(site)),
         decisions=tuple(decisions),
         pairs=tuple(
             PairView(
