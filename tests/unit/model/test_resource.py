@@ -33,7 +33,7 @@ def test_part_of_a_path_that_nobody_types_becomes_a_placeholder(resource: str, g
 
 @pytest.mark.parametrize("protocol", ["http", "coap", "vsl", "mqtt", "websocket", "rtsp"])
 def test_protocols_with_paths_are_generalised(protocol: str) -> None:
-    assert generalise(protocol, "a/b/12345") .endswith("/{number}")
+    assert generalise(protocol, "a/b/12345").endswith("/{number}")
 
 
 @pytest.mark.parametrize(
