@@ -4,9 +4,12 @@ Knows nothing of what they mean. No tag is interpreted and nothing is allocated 
 data states, so hostile data costs its own size at most.
 """
 
+from collections.abc import Iterator
+
 from controller.dpi.message import Malformed
 
 _DEPTH_AT_MOST = 64
+_ITEMS_AT_MOST = 4096
 _INDEFINITE = -1
 
 
@@ -32,8 +35,10 @@ def _head(data: bytes, at: int) -> tuple[int, int, int]:
     raise _wrong("reserved additional information", at - 1)
 
 
-def _skip(data: bytes, at: int, depth: int = 0) -> int:
-    """The offset behind the item at `at`."""
+def _skip(data: bytes, at: int, left: Iterator[int], depth: int = 0) -> int:
+    """The offset behind the item at `at`; `left` counts down the items that there may be."""
+    if not next(left, 0):
+        raise _wrong(f"more than {_ITEMS_AT_MOST} items", at)
     if depth > _DEPTH_AT_MOST:
         raise _wrong("nested too deeply", at)
     start = at
@@ -41,6 +46,8 @@ def _skip(data: bytes, at: int, depth: int = 0) -> int:
     if major in (2, 3):
         if argument == _INDEFINITE:
             while data[at : at + 1] != b"\xff":
+                if not next(left, 0):
+                    raise _wrong(f"more than {_ITEMS_AT_MOST} items", at)
                 inner, length, at = _head(data, at)
                 if inner != major or length == _INDEFINITE:
                     raise _wrong("a string of wrong pieces", at)
@@ -53,24 +60,24 @@ def _skip(data: bytes, at: int, depth: int = 0) -> int:
         if argument == _INDEFINITE:
             count = 0
             while data[at : at + 1] != b"\xff":
-                at = _skip(data, at, depth + 1)
+                at = _skip(data, at, left, depth + 1)
                 count += 1
             if major == 5 and count % 2:
                 raise _wrong("a map with a key without value", at)
             return at + 1
         for _ in range(argument * (major - 3)):
-            at = _skip(data, at, depth + 1)
+            at = _skip(data, at, left, depth + 1)
         return at
     if major == 6:
-        return _skip(data, at, depth + 1)
+        return _skip(data, at, left, depth + 1)
     if major == 7 and argument == _INDEFINITE:
         raise _wrong("a break outside of anything", start)
     return at
 
 
-def _text(data: bytes, at: int) -> tuple[str | None, int]:
+def _text(data: bytes, at: int, left: Iterator[int]) -> tuple[str | None, int]:
     """The text at `at`, or None for another kind of item; and the offset behind it."""
-    end = _skip(data, at)
+    end = _skip(data, at, left)
     major, argument, at = _head(data, at)
     if major != 3:
         return None, end
@@ -96,9 +103,10 @@ def text_fields(data: bytes) -> dict[str, str | None]:
     if major != 5:
         raise _wrong("no map", 0)
     fields: dict[str, str | None] = {}
+    left = iter(range(_ITEMS_AT_MOST, 0, -1))
     while count and not (count == _INDEFINITE and data[at : at + 1] == b"\xff"):
-        key, at = _text(data, at)
-        value, at = _text(data, at)
+        key, at = _text(data, at, left)
+        value, at = _text(data, at, left)
         if key is not None:
             if key in fields:
                 raise _wrong(f"key {key[:40]!r} twice", at)

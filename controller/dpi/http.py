@@ -15,6 +15,7 @@ from controller.dpi.message import Malformed, Message, Operation
 BODY_AT_MOST = 65536  # bytes of a body that has to be read before its message can be judged
 FIELDS_AT_MOST = 256
 TOKEN_AT_MOST = 32  # bytes of a method
+TARGET_AT_MOST = 8192  # bytes (RFC 9110, section 4.1: at least 8000)
 
 _READ, _WRITE, _EXECUTE = Operation.READ, Operation.WRITE, Operation.EXECUTE
 
@@ -144,12 +145,17 @@ def plain_message(head: Head) -> Message:
     return Message("http", method, operation, head.path, identity=head.user_agent, detail=head.detail)
 
 
-def add_field(fields: dict[bytes, bytes], name: bytes, value: bytes) -> None:
-    """One more header field; Malformed if servers could disagree about what it means."""
-    if b"_" in name and name.replace(b"_", b"-") in FRAMING:
+def check_name(name: bytes) -> None:
+    """Malformed if servers could take a header field (in lower case) for another one, or obey it."""
+    like = name.replace(b"_", b"-")
+    if like != name and like in FRAMING:
         raise _wrong(f"{name.decode()} looks like a length and is none")
-    if name.replace(b"_", b"-") in _OVERRIDES:
+    if like in _OVERRIDES:
         raise _wrong(f"{name.decode()} asks for another method than the request line")
+
+
+def add_field(fields: dict[bytes, bytes], name: bytes, value: bytes) -> None:
+    """One more header field; Malformed if servers could disagree about which one counts."""
     before = fields.get(name)
     if before is None:
         fields[name] = value
@@ -162,6 +168,8 @@ def add_field(fields: dict[bytes, bytes], name: bytes, value: bytes) -> None:
 
 def target_of(method: str, target: bytes) -> tuple[bytes | None, str, bytes | None]:
     """Host, path and query of the four forms of a request target (RFC 9112, section 3.2)."""
+    if len(target) > TARGET_AT_MOST:
+        raise _wrong(f"a request target of {len(target)} bytes")
     if target[0] == 0x2F:
         path, mark, query = target.partition(b"?")
         return None, canonical_path(path), query if mark else None

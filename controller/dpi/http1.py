@@ -21,6 +21,7 @@ from controller.dpi.http import (
     Application,
     Head,
     add_field,
+    check_name,
     plain_message,
     target_of,
 )
@@ -61,10 +62,8 @@ def parse_head(data: bytes) -> Head:
         raise _wrong(f"more than {FIELDS_AT_MOST} header fields")
     fields: dict[bytes, bytes] = {}
     for text in lines[1:]:
-        name, colon, value = text.partition(b":")
-        if not colon or not TOKEN.fullmatch(name):
-            raise _wrong("a header field has no name, a space in its name, or is folded")
-        add_field(fields, name.lower(), value.strip(b" \t"))
+        name, value = _repeated_field(text) if len(text) <= _FIELD_REMEMBERED else _field(text)
+        add_field(fields, name, value)
     method, target, minor = line[1].decode(), line[2], int(line[3])
     host, path, query = target_of(method, target)
     length = _body_length(fields, minor)
@@ -73,6 +72,18 @@ def parse_head(data: bytes) -> Head:
     )
 
 
+def _field(text: bytes) -> tuple[bytes, bytes]:
+    """Name and value of a header field (RFC 9112, section 5)."""
+    name, colon, value = text.partition(b":")
+    if not colon or not TOKEN.fullmatch(name):
+        raise _wrong("a header field has no name, a space in its name, or is folded")
+    name = name.lower()
+    check_name(name)
+    return name, value.strip(b" \t")
+
+
+_FIELD_REMEMBERED = 256  # bytes of a field that is worth keeping
+_repeated_field = lru_cache(maxsize=2048)(_field)
 _REPEATED_AT_MOST = 1024  # bytes of a head that is worth keeping
 _repeated_head = lru_cache(maxsize=512)(parse_head)  # devices say the same again and again
 

@@ -6,6 +6,7 @@ server sends, its settings among it, is not seen: limits here are what any serve
 
 import re
 from collections.abc import Mapping
+from functools import lru_cache
 from struct import Struct
 
 from hpack import Decoder, HPACKError
@@ -19,6 +20,7 @@ from controller.dpi.http import (
     Application,
     Head,
     add_field,
+    check_name,
     plain_message,
     target_of,
 )
@@ -28,6 +30,10 @@ PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"  # 3.4
 BLOCK_AT_MOST = 16384  # bytes of a compressed header block, over all its frames
 _LIST_AT_MOST = 16384  # bytes of the fields of a request (6.5.2)
 _TABLE_AT_MOST = 65536  # bytes of the table that compressed headers refer to; a server may allow less
+_EXPANDED_AT_MOST = (
+    131072  # bytes of fields that what is fed at a time may become, and as many times its size
+)
+_EXPANSION = 32
 _FRAMES_AT_MOST = 64  # of one header block
 _FRAME_AT_MOST = 16384  # bytes of a frame that is read whole
 _STREAMS_AT_MOST = 256  # that are open and of which something is kept
@@ -41,7 +47,6 @@ _OF_CONNECTION = frozenset({_SETTINGS, _PING, _GOAWAY})
 _HEADER = Struct("!BHBBI")
 _NAME = re.compile(rb"(?![^A-Z]*[A-Z])%s+" % TCHAR)  # 8.2.1: in lower case
 _METHOD = re.compile(rb"%s{1,%d}" % (TCHAR, TOKEN_AT_MOST))
-_NOT_IN_A_VALUE = re.compile(rb"[\x00\r\n]|^[ \t]|[ \t]$")  # 8.2.1
 _NOT_IN_A_TARGET = re.compile(rb"[^\x21-\x7e\x80-\xff]|#")
 _OF_HTTP_1 = frozenset(  # 8.2.2
     {b"connection", b"keep-alive", b"proxy-connection", b"transfer-encoding", b"upgrade"}
@@ -94,6 +99,7 @@ class Http2Stream:
         self._block_start = 0
         self._bodies: dict[int, _Body] = {}
         self._kept = 0  # bytes of bodies
+        self._expanded = self._expanded_at_most = 0  # bytes of the fields in what is fed
 
     @property
     def reserved(self) -> int:
@@ -105,6 +111,7 @@ class Http2Stream:
         passed = min(self._skip, len(data))
         self._skip -= passed
         self._consumed += passed
+        self._expanded, self._expanded_at_most = 0, _EXPANDED_AT_MOST + _EXPANSION * len(data)
         data = self._buffer + data[passed:]
         at = 0
         if not self._prefaced:
@@ -261,6 +268,9 @@ class Http2Stream:
             pairs = [(field[0], field[1]) for field in self._decoder.decode(bytes(self._block), raw=True)]
         except HPACKError:
             raise _wrong("a header block that HPACK does not have, or of too many fields") from None
+        self._expanded += sum(len(name) + len(value) for name, value in pairs)
+        if self._expanded > self._expanded_at_most:
+            raise _wrong("few bytes that become many header fields")
         stream, self._block_stream = self._block_stream, 0
         self._block.clear()
         if stream <= self._last:
@@ -274,7 +284,8 @@ class Http2Stream:
         if not self._block_ends or any(name[:1] == b":" for name, _ in pairs):
             raise _wrong(f"stream {stream} is opened again")
         for name, value in pairs:
-            _check(name, value)
+            _check_name(name)
+            _check_value(name, value)
         self._ended(stream, messages)
 
     def _request(self, head: Head, stream: int, messages: list[Message]) -> None:
@@ -304,12 +315,22 @@ def _tunnel(head: Head) -> Message | None:
     return Message(protocol, "data", Operation.CONNECT, resource, head.user_agent, None, True)
 
 
-def _check(name: bytes, value: bytes) -> None:
-    """8.2"""
-    if not _NAME.fullmatch(name) or _NOT_IN_A_VALUE.search(value):
-        raise _wrong("a header field with a name or value that HTTP does not have")
-    if name in _OF_HTTP_1 or (name == b"te" and value.lower() != b"trailers"):
+@lru_cache(maxsize=2048)
+def _check_name(name: bytes) -> None:
+    """8.2.1, 8.2.2; lru_cache keeps no exceptions, only that a name is right."""
+    if not _NAME.fullmatch(name):
+        raise _wrong("a header field with a name that HTTP does not have")
+    if name in _OF_HTTP_1:
         raise _wrong(f"{name.decode()} is of HTTP/1")
+    check_name(name)
+
+
+def _check_value(name: bytes, value: bytes) -> None:
+    """8.2.1"""
+    if b"\r" in value or b"\n" in value or b"\0" in value or value.strip(b" \t") != value:
+        raise _wrong("a header field with a value that HTTP does not have")
+    if name == b"te" and value.lower() != b"trailers":
+        raise _wrong("te is of HTTP/1")
 
 
 def _head_of(pairs: list[tuple[bytes, bytes]]) -> Head:
@@ -320,11 +341,13 @@ def _head_of(pairs: list[tuple[bytes, bytes]]) -> Head:
     fields: dict[bytes, bytes] = {}
     for name, value in pairs:
         if name[:1] == b":":
-            if name not in _PSEUDO or name in pseudo or fields or _NOT_IN_A_VALUE.search(value):
+            if name not in _PSEUDO or name in pseudo or fields:
                 raise _wrong("a pseudo-header field that is unknown, repeated, or behind the others")
+            _check_value(name, value)
             pseudo[name] = value
         else:
-            _check(name, value)
+            _check_name(name)
+            _check_value(name, value)
             add_field(fields, name, value)
     method, path, authority = pseudo.get(b":method", b""), pseudo.get(b":path"), pseudo.get(b":authority")
     host = fields.get(b"host")

@@ -14,6 +14,8 @@ PORT = 1883
 PACKET_AT_MOST = 131072  # bytes of a packet that is read whole: all but PUBLISH
 _ALIASES_AT_MOST = 65536  # characters of all topics that a connection may keep under aliases
 
+_PROPERTIES_AT_MOST = 256  # of one packet
+_FILTERS_AT_MOST = 512  # of one packet
 _TOPICS_REMEMBERED = 32  # of a connection, with their messages
 _TOPIC_REMEMBERED = 128  # bytes of a topic that is worth it
 
@@ -34,6 +36,7 @@ _PLAIN: Mapping[int, str] = MappingProxyType(
 )
 _ACKNOWLEDGES = frozenset({_PUBACK, _PUBREC, _PUBREL, _PUBCOMP})
 _NAMES: Mapping[bytes, tuple[int, ...]] = MappingProxyType({b"MQTT": (4, 5), b"MQIsdp": (3,)})
+_SHARE = "$share/"
 _DUP = 0x08  # 3.3.1.1
 _BRIDGE = 0x80  # mosquitto sets this bit of the version when a broker connects as a client
 
@@ -103,7 +106,11 @@ class _Packet:
             raise _wrong("properties cut short")
         inside = _Packet(self.data, self.at, end)
         found: dict[int, int] = {}
+        count = 0
         while inside.at < end:
+            count += 1
+            if count > _PROPERTIES_AT_MOST:
+                raise _wrong(f"more than {_PROPERTIES_AT_MOST} properties")
             identifier = inside.number(1)
             kind = _PROPERTIES.get(identifier)
             if kind is None or (identifier in found and identifier not in _REPEATABLE):
@@ -141,7 +148,7 @@ def _topic(text: str) -> str:
 
 
 def _filter(text: str) -> str:
-    """4.7.1: `#` stands only at the end, `+` and `#` only for whole levels; 4.8.2 for shared ones."""
+    """4.7.1: `#` stands only at the end, `+` and `#` only for whole levels."""
     if not text:
         raise _wrong("an empty topic filter")
     if "#" in text or "+" in text:
@@ -151,6 +158,19 @@ def _filter(text: str) -> str:
             if not whole and ("#" in level or "+" in level):
                 raise _wrong("a topic filter with a wildcard inside a level or before its end")
     return text
+
+
+def _shared(text: str) -> tuple[str, str | None]:
+    """4.8.2: the filter that counts, and the name of those who share it: `$share/name/filter`.
+
+    Brokers know it in older versions too; those that do not take it for a filter that no topic fits.
+    """
+    if not text.startswith(_SHARE):
+        return text, None
+    name, slash, shared = text[len(_SHARE) :].partition("/")
+    if not name or not slash or "+" in name or "#" in name:
+        raise _wrong("a shared subscription without name or filter")
+    return _filter(shared), name
 
 
 def recognise(prefix: bytes, server_port: int) -> bool | None:  # noqa: ARG001 - content decides alone
@@ -321,7 +341,7 @@ class MqttStream:
             return False
         if qos and not data[behind] and not data[behind + 1]:
             raise _wrong("packet identifier 0")
-        if self._version != 5 or data[need : need + 1] == b"\0":  # without properties
+        if self._version != 5 or (need < end and data[need : need + 1] == b"\0"):  # without properties
             messages.append(self._named(flags, data[at:behind]))
             return True
         topic = _utf8(data[at:behind])
@@ -339,7 +359,7 @@ class MqttStream:
         return True
 
     def _named(self, flags: int, topic: bytes) -> Message:
-        """What is published under a topic that the packet itself says: clients say the same again and again."""
+        """What is published under the topic in the packet: clients say the same again and again."""
         key = (flags & ~_DUP, topic)
         message = self._topics.get(key)
         if message is None:
@@ -379,20 +399,19 @@ class MqttStream:
             packet.properties()
         if packet.at == packet.end:
             raise _wrong("SUBSCRIBE without a filter")
+        before = len(messages)
         while packet.at < packet.end:
-            wanted = _filter(packet.string())
+            if len(messages) - before >= _FILTERS_AT_MOST:
+                raise _wrong(f"more than {_FILTERS_AT_MOST} filters")
+            wanted, share = _shared(_filter(packet.string()))
             options = packet.number(1)
             if options & 3 == 3 or options & (0xC0 if self._version == 5 else 0xFC):
                 raise _wrong(f"subscription options {options:#x}")
+            detail: dict[str, object] = {"qos": options & 3}
+            if share is not None:
+                detail["share"] = share
             messages.append(
-                Message(
-                    "mqtt",
-                    "SUBSCRIBE",
-                    Operation.SUBSCRIBE,
-                    wanted,
-                    self._client,
-                    detail={"qos": options & 3},
-                )
+                Message("mqtt", "SUBSCRIBE", Operation.SUBSCRIBE, wanted, self._client, detail=detail)
             )
 
     def _unsubscribe(self, flags: int, packet: _Packet, messages: list[Message]) -> None:
@@ -403,9 +422,15 @@ class MqttStream:
             packet.properties()
         if packet.at == packet.end:
             raise _wrong("UNSUBSCRIBE without a filter")
+        before = len(messages)
         while packet.at < packet.end:
-            wanted = _filter(packet.string())
-            messages.append(Message("mqtt", "UNSUBSCRIBE", Operation.UNSUBSCRIBE, wanted, self._client))
+            if len(messages) - before >= _FILTERS_AT_MOST:
+                raise _wrong(f"more than {_FILTERS_AT_MOST} filters")
+            wanted, share = _shared(_filter(packet.string()))
+            about: dict[str, object] = {} if share is None else {"share": share}
+            messages.append(
+                Message("mqtt", "UNSUBSCRIBE", Operation.UNSUBSCRIBE, wanted, self._client, detail=about)
+            )
 
     def _plain(self, kind: int, flags: int, packet: _Packet, messages: list[Message]) -> None:
         """3.4-3.7, 3.12, 3.14, 3.15; the others are sent by servers only."""

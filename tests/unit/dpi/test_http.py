@@ -1,6 +1,6 @@
 import pytest
 
-from controller.dpi.http import add_field, canonical_path, target_of
+from controller.dpi.http import add_field, canonical_path, check_name, target_of
 from controller.dpi.message import Malformed
 
 
@@ -25,6 +25,18 @@ def test_fields_that_repeat_are_joined_unless_servers_could_choose() -> None:
     assert fields == {b"accept": b"a, b"}
     add_field(fields, b"host", b"x")
     add_field(fields, b"host", b"x")
-    for name in (b"host", b"content_length", b"x-http-method-override"):
-        with pytest.raises(Malformed):
-            add_field(fields, name, b"y")
+    with pytest.raises(Malformed):
+        add_field(fields, b"host", b"y")
+
+
+@pytest.mark.parametrize("name", [b"content_length", b"x-http-method-override", b"x_http_method"])
+def test_names_that_servers_may_heed_are_malformed(name: bytes) -> None:
+    check_name(b"content-length")
+    with pytest.raises(Malformed):
+        check_name(name)
+
+
+def test_targets_are_bounded() -> None:
+    target_of("GET", b"/" + b"a" * 8000)
+    with pytest.raises(Malformed):
+        target_of("GET", b"/" + b"a" * 9000)

@@ -232,3 +232,21 @@ def test_bodies_that_have_to_be_read_are_bounded_together() -> None:
     stream.feed(PREFACE + post + other + http2(DATA, 1, b"x" * 16000) * 2)
     with pytest.raises(Malformed, match="bodies"):
         stream.feed(http2(DATA, 3, b"x" * 16000) * 3)
+
+
+def test_few_bytes_do_not_become_many() -> None:
+    """A long field that the table keeps, and references to it."""
+    encoded = Encoder().encode([*request(), ("x", "y" * 3000)])
+    bomb = [headers(number, b"\x82\x86\x84" + b"\xbe" * 5) for number in range(3, 300, 2)]
+    stream = open_stream(80)
+    stream.feed(PREFACE + headers(1, encoded) + bomb[0])
+    with pytest.raises(Malformed, match="few bytes"):
+        stream.feed(b"".join(bomb[1:]))
+
+
+def test_table_counts_for_the_memory_of_a_connection() -> None:
+    stream = open_stream(80)
+    stream.feed(PREFACE)
+    assert stream.reserved == 4096
+    stream.feed(headers(1, b"\x3f\xe1\xff\x03" + GET))  # a table of 65536 bytes
+    assert stream.reserved == 65536

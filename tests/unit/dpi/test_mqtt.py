@@ -78,10 +78,52 @@ def test_one_message_for_each_filter() -> None:
         for verb, operation, resource, _ in said(connect() + subscribe + unsubscribe)
     ][1:] == [
         ("SUBSCRIBE", Operation.SUBSCRIBE, "a/+/b"),
-        ("SUBSCRIBE", Operation.SUBSCRIBE, "$share/g/c/#"),
+        ("SUBSCRIBE", Operation.SUBSCRIBE, "c/#"),
         ("UNSUBSCRIBE", Operation.UNSUBSCRIBE, "a/+/b"),
         ("UNSUBSCRIBE", Operation.UNSUBSCRIBE, "#"),
     ]
+
+
+def test_shared_subscription_is_one_to_the_filter_that_is_shared() -> None:
+    for version in (4, 5):
+        properties = b"\0" if version == 5 else b""
+        wanted = text("$share/g/c/#")
+        subscribe = packet(0x82, b"\0\1" + properties + wanted + b"\1")
+        unsubscribe = packet(0xA2, b"\0\2" + properties + wanted)
+        _, first, second = messages(connect(version) + subscribe + unsubscribe)
+        assert (first.resource, first.detail) == ("c/#", {"qos": 1, "share": "g"})
+        assert (second.resource, second.detail) == ("c/#", {"share": "g"})
+
+
+@pytest.mark.parametrize(
+    "wanted", ["$share/", "$share/g", "$share/g/", "$share//a", "$share/+/a", "$share/#"]
+)
+def test_shared_subscription_without_name_or_filter_is_malformed(wanted: str) -> None:
+    with pytest.raises(Malformed):
+        messages(connect() + packet(0x82, b"\0\1" + text(wanted) + b"\1"))
+
+
+def test_filters_and_properties_of_one_packet_are_bounded() -> None:
+    with pytest.raises(Malformed, match="filters"):
+        open_stream(1883).feed(connect() + packet(0x82, b"\0\1" + (text("a") + b"\0") * 600))
+    many = b"\x26\0\0\0\0" * 300
+    with pytest.raises(Malformed, match="properties"):
+        open_stream(1883).feed(connect(5) + packet(0xE0, b"\0" + b"\xdc\x0b" + many))
+
+
+def test_publish_of_version_5_without_properties_at_all_is_malformed() -> None:
+    """Also when the byte behind it could be taken for their length."""
+    for rest in (b"", b"\0\0"):
+        with pytest.raises(Malformed):
+            open_stream(1883).feed(connect(5) + packet(0x30, text("a")) + rest)
+
+
+def test_many_topics_cost_no_memory() -> None:
+    stream = open_stream(1883)
+    stream.feed(connect())
+    for number in range(1000):
+        stream.feed(publish(f"a/{number}"))
+    assert stream.reserved <= 64 * 1024
 
 
 def test_other_packets_only_keep_the_connection() -> None:

@@ -197,3 +197,9 @@ def test_cbor_of_every_kind_is_walked() -> None:
     assert text_fields(cbor2.dumps(value)) == {"a": None, "b": None, "c": None, "e": "text"}
     indefinite = bytes.fromhex("bf 6161 7f 6162 6163 ff 6164 9f 01 ff 6165 5f 4101 ff ff")
     assert text_fields(indefinite) == {"a": "bc", "d": None, "e": None}
+
+
+def test_bodies_of_many_items_are_malformed() -> None:
+    body = cbor2.dumps({"operation": "NOTIFY", "rest": [0] * 5000})
+    with pytest.raises(Malformed, match="items"):
+        open_stream(8081).feed(request("POST /vsl/agent1/a", body=body, kind=CBOR))
