@@ -15,7 +15,7 @@ from typing import Literal, TypeVar, assert_never
 
 from controller.dpi.message import Message
 from controller.model.relationship import ANY, Access, DeviceId, Endpoint, Reason, ServiceId, Verdict
-from controller.model.resource import generalise, widen
+from controller.model.resource import asked, widen
 from controller.model.service import MAIN
 
 K = TypeVar("K")
@@ -282,7 +282,7 @@ class VerdictTable:
             server=self.server_service(server, endpoint, message.service),
             protocol=message.protocol,
             operation=message.operation,
-            resource=generalise(message.protocol, message.resource),
+            resource=asked(message.protocol, message.verb, message.operation, message.resource),
         )
 
     # May it?

@@ -13,6 +13,7 @@ from controller.dpi.message import Malformed, Message, Operation
 _ENVELOPES = ("http://schemas.xmlsoap.org/soap/envelope/", "http://www.w3.org/2003/05/soap-envelope")
 _BETWEEN = "\n"  # what expat puts between a namespace and a name; neither can have it
 _DEEPEST = 64
+_LONGEST = 255  # characters of an action's name
 _ACTIONS = (b"soapaction", b"01-soapaction")  # 3.2.1: a mandatory extension has a number before it
 
 
@@ -87,6 +88,8 @@ class Soap:
         namespace, name = _action(body)
         said = next((head.fields[field] for field in _ACTIONS if field in head.fields), b"").strip(b'" \t')
         service = namespace
+        if len(name) > _LONGEST:
+            raise _wrong(f"an action of {len(name)} characters")
         if b"#" in said:  # UPnP, 3.2.1: service type # action
             if said != f"{namespace}#{name}".encode():
                 raise _wrong("SOAPACTION asks for another action than the body")

@@ -12,7 +12,9 @@ Knows nothing of services, verdicts or frames. The rule, in full:
    all of them. That happens only while learning: afterwards the site manager is asked.
 4. In a VSL node address the first part says where the service is now (`/agent1/light1/isOn`), which is
    no part of what is asked for: it becomes `{agent}`, so that a service that moves keeps its model.
-5. What is longer than `LONGEST` is cut there and marked with a digest of the whole, so that a
+5. What is to be executed is known by its name only: `Stop` and `Start` of the same thing are not the same.
+   So `asked` puts the protocol's verb before the resource of what executes, unless it is a plain POST.
+6. What is longer than `LONGEST` is cut there and marked with a digest of the whole, so that a
    hostile name costs no memory and never equals another.
 """
 
@@ -23,6 +25,7 @@ from hashlib import blake2b
 LONGEST = 200  # characters of one resource
 COUNTER_AT = 3  # different numbers that make a counter
 
+_PLAIN = frozenset({"POST", "post"})
 _SEGMENTED = frozenset({"http", "coap", "vsl", "mqtt", "websocket", "rtsp"})
 _UUID = re.compile(r"[0-9a-fA-F]{8}-(?:[0-9a-fA-F]{4}-){3}[0-9a-fA-F]{12}")
 _LONG_NUMBER = re.compile(r"[0-9]{5,}")
@@ -48,7 +51,6 @@ def shorten(text: str, longest: int = LONGEST) -> str:
     return f"{text[: longest - 17]}~{digest}"
 
 
-@lru_cache(maxsize=8192)
 def generalise(protocol: str, resource: str) -> str:
     """The resource as the graph keeps it.
 
@@ -57,12 +59,31 @@ def generalise(protocol: str, resource: str) -> str:
     >>> generalise("modbus", "unit 1 coils 16-31")
     'unit 1 coils 16-31'
     """
-    if protocol in _SEGMENTED and len(resource) <= 8 * LONGEST:
+    return _generalised(protocol, resource) if len(resource) <= 8 * LONGEST else shorten(resource)
+
+
+@lru_cache(maxsize=8192)
+def _generalised(protocol: str, resource: str) -> str:
+    if protocol in _SEGMENTED:
         parts = [_part(part) for part in resource.split("/")]
         if protocol == "vsl" and len(parts) > 2:
             parts[1] = "{agent}"
         resource = "/".join(parts)
     return shorten(resource)
+
+
+def asked(protocol: str, verb: str, operation: str, resource: str) -> str:
+    """What a message asks for beside its operation, as the graph keeps it.
+
+    >>> asked("cip", "Stop", "execute", "class 0x8E instance 1")
+    'Stop class 0x8E instance 1'
+    >>> asked("http", "POST", "execute", "/door/1")
+    '/door/1'
+    """
+    kept = generalise(protocol, resource)
+    if operation != "execute" or verb in _PLAIN:
+        return kept
+    return shorten(f"{verb} {kept}".rstrip())
 
 
 @lru_cache(maxsize=8192)

@@ -31,14 +31,14 @@ def needs_captures(test: Callable[..., None]) -> Callable[..., None]:
     return needs_tshark(missing(test))
 
 
-_NULL, _ETHERNET, _RAW, _RAW_IP, _COOKED = 0, 1, 12, 101, 113  # link types of pcap files
+_NULL, _ETHERNET, _RAW, _RAW_IP, _COOKED, _RAW_IPV4 = 0, 1, 12, 101, 113, 228  # link types of pcap files
 
 
 def _as_ethernet(raw: bytes, link: int) -> bytes:
     """A frame of another link layer as if it had come over Ethernet."""
     if link == _ETHERNET:
         return raw
-    packet = raw[{_NULL: 4, _RAW: 0, _RAW_IP: 0, _COOKED: 16}[link] :]
+    packet = raw[{_NULL: 4, _RAW: 0, _RAW_IP: 0, _RAW_IPV4: 0, _COOKED: 16}[link] :]
     return bytes(12) + (b"\x86\xdd" if packet[:1] >= b"\x60" else b"\x08\0") + packet
 
 

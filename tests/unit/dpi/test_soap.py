@@ -94,6 +94,7 @@ def test_other_forms(raw: bytes, verb: str, resource: str) -> None:
         post(envelope(action()), 'SOAPACTION: ""', "Content-Encoding: gzip"),
         post(envelope(action(), start='<?xml version="1.0" encoding="x-none"?>'), 'SOAPACTION: ""'),
         post(envelope(action("x", "a&#10;b")), 'SOAPACTION: ""'),
+        post(envelope(action("x" * 300)), 'SOAPACTION: ""'),
         post(b"{}", 'SOAPACTION: ""'),
         post(b"", 'SOAPACTION: ""'),
     ],
