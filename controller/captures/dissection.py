@@ -10,15 +10,18 @@ from typing import Final, NamedTuple
 
 from controller.captures.link import ethernet, name
 from controller.captures.reader import Captured
+from controller.dpi.datagrams import DatagramTable
 from controller.dpi.frame import TCP, UDP, Headers, parse
 from controller.dpi.message import Malformed, Message
-from controller.dpi.registry import PROTOCOLS, dissect_datagram
-from controller.dpi.stream import ConnectionTable
+from controller.dpi.registry import PROTOCOLS, UNKNOWN
+from controller.dpi.stream import Connection, ConnectionTable, Key, Step
 
 SWEEP_EVERY: Final = 5.0  # seconds
 _SECOND: Final = 1e9  # ns
 
 _USUAL: Final = frozenset(port for protocol in PROTOCOLS for port in protocol.ports)
+_RESUMED: Final = frozenset(port for p in PROTOCOLS if p.resumes for port in p.ports)
+_BROKEN_AT_MOST: Final = 4096  # connections that have gone wrong
 _NONE: Final[tuple[Message, ...]] = ()
 
 
@@ -42,6 +45,8 @@ class Dissection:
 
     def __init__(self) -> None:
         self._connections = ConnectionTable()
+        self._datagrams = DatagramTable()
+        self._broken: dict[Key, None] = {}
         self._swept = float("-inf")
         self.counters: Counter[str] = Counter()
 
@@ -64,19 +69,34 @@ class Dissection:
         if headers.fragment:
             self.counters["fragments"] += 1
         elif headers.protocol == TCP:
-            if not 0 <= now - self._swept < SWEEP_EVERY:
-                self._swept = now
-                self._connections.expire(now)
-            connection, step = self._connections.frame(raw, headers, now, observed=True, resume=asks(headers))
-            if connection is not None and connection.missed(headers):
-                self._connections.forget(connection)
-            if step.refuse is not None and connection is not None and not connection.lost:
-                self._refused(step.refuse)
-            return step.messages
+            return self._tcp(raw, headers, now)
         elif headers.protocol == UDP:
-            payload = raw[headers.payload_offset : headers.payload_end]
-            return dissect_datagram(payload, headers.src_port or 0, headers.dst_port or 0).messages
+            return self._datagrams.frame(raw, headers, now).datagram.messages
         return _NONE
 
-    def _refused(self, why: str) -> None:
+    def _tcp(self, raw: bytes, headers: Headers, now: float) -> tuple[Message, ...]:
+        if not 0 <= now - self._swept < SWEEP_EVERY:
+            self._swept = now
+            self._connections.expire(now)
+            self._datagrams.sweep(now)
+        connection, step = self._connections.frame(raw, headers, now, observed=True, resume=asks(headers))
+        if connection is None:
+            return _NONE
+        if connection.missed(headers):
+            self._connections.forget(connection)
+        if step.refuse is not None and not connection.lost:
+            self._refused(connection, step)
+        guessed = self._broken and connection.key in self._broken
+        if guessed and step.messages and step.messages[0].protocol == UNKNOWN:
+            return _NONE
+        return step.messages
+
+    def _refused(self, connection: Connection, step: Step) -> None:
+        """What cannot be read; the next segment may be where a protocol of whole segments goes on."""
+        why = step.refuse or ""
         self.counters["malformed" if why.startswith("malformed") else why] += 1
+        if connection.key[4] in _RESUMED:
+            if len(self._broken) >= _BROKEN_AT_MOST:
+                self._broken.clear()
+            self._broken[connection.key] = None
+            self._connections.forget(connection)

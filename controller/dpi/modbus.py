@@ -241,10 +241,10 @@ class ModbusStream:
         if len(prefix) < 8:
             return None if prefix[4:5] in (b"", b"\0") else False
         length, function = prefix[4] << 8 | prefix[5], prefix[7]
-        if not _SMALLEST <= length <= _LARGEST or not 0 < function < 128:
+        if not _SMALLEST <= length <= _LARGEST or function >= 128:
             return False
         if usual:
-            return True
+            return True  # with function 0, which none has, it is malformed and not unknown
         if function not in _FUNCTIONS and function != _ENCAPSULATED:
             return False
         if len(prefix) < 6 + length:
