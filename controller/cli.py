@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import segno
 from rich.console import Console, RenderableType
 
-from controller.commands import display, dissect, membership
+from controller.commands import display, dissect, files, membership
 from controller.commands.client import Client, ClientError, find, segment
 from controller.config import Config, ConfigError, parse
 from controller.config import seconds as in_seconds
@@ -250,6 +250,17 @@ def _people(arguments: Arguments) -> int:
 
 def _tokens(arguments: Arguments) -> int:
     answer, shown = membership.carry_out_tokens(_client(arguments), arguments)
+    return _print(arguments, answer, lambda _: shown)
+
+
+def _export(arguments: Arguments) -> int:
+    client = None if arguments.what == "grafana" else _client(arguments)  # the dashboard is in the package
+    files.put(files.exported(client, arguments), arguments.output)
+    return 0
+
+
+def _import(arguments: Arguments) -> int:
+    answer, shown = files.imported(_client(arguments), arguments)
     return _print(arguments, answer, lambda _: shown)
 
 
@@ -552,6 +563,11 @@ def _parser() -> Parser:
     rename.add_argument("name", metavar="NAME")
     membership.add_people(add("people", _people, "Show who may sign in; invite, change or remove somebody"))
     membership.add_tokens(add("tokens", _tokens, "Show which programs may ask; add or remove one"))
+    text = "Write the graph, the model or a dashboard for Grafana"
+    files.add_export(add("export", _export, text, answers=False))
+    files.add_import(
+        add("import", _import, "Make the model what an edited file says, after a look at the changes")
+    )
     for verb, text in (("block", "Let nothing of a device pass"), ("unblock", "Let a device in again")):
         add(verb, _block, text).add_argument("device", metavar="DEVICE")
     return top

@@ -292,15 +292,14 @@ def _fields_at(model: type[BaseModel], path: Sequence[int | str]) -> list[str]:
     return list(current.model_fields)
 
 
-def load(model: type[M], text: str, name: str) -> M:
+def load(model: type[M], text: str, name: str, loader: Any = _Loader) -> M:
     """`text` (YAML) checked against `model`.
 
-    Raises ConfigError naming `name`, the line, and what to do. Used for site.yaml and for
-    topologies alike.
+    Raises ConfigError naming `name`, the line, and what to do. Used for site.yaml, for topologies and
+    for models alike. `loader`: of PyYAML, one that makes plain values only.
     """
     try:
-        data = yaml.load(text, Loader=_Loader)  # noqa: S506  # a SafeLoader
-        node = yaml.compose(text, Loader=_Loader)
+        data = yaml.load(text, loader)  # noqa: S506  # as said: plain values only
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         line = mark.line + 1 if mark else 1
@@ -316,6 +315,7 @@ def load(model: type[M], text: str, name: str) -> M:
     try:
         return model.model_validate(data)
     except ValidationError as failure:
+        node = yaml.compose(text, Loader=loader)
         lines = []
         for found in failure.errors(include_url=False):
             path = [step for step in found["loc"] if not str(step).startswith("function-")]

@@ -10,7 +10,7 @@ from enum import StrEnum
 from typing import Literal
 
 from controller.flows.flow import Change, Flow, Strange
-from controller.model.relationship import Access, DeviceId, Endpoint, Reason, Relationship, ServiceId
+from controller.model.relationship import Access, DeviceId, Endpoint, Reason, Relationship, ServiceId, Status
 from controller.model.service import Device, Service
 from controller.verdicts import Delta
 
@@ -344,6 +344,51 @@ class Verify:
     token: int
 
 
+@dataclass(frozen=True, slots=True)
+class Edit:
+    """One relationship as an imported model wants it. `after` None: forget it.
+
+    `before`: the status that whoever imports has seen (None: there was none); else nothing is done.
+    """
+
+    access: Access
+    before: Status | None
+    after: Status | None
+    endpoint: Endpoint
+
+
+@dataclass(frozen=True, slots=True)
+class DeviceEdit:
+    """A device as an imported model wants it; `mac` is needed for one that is not known yet."""
+
+    id: DeviceId
+    name: str
+    kind: str
+    blocked: bool
+    mac: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class ServiceEdit:
+    """A service as an imported model wants it."""
+
+    id: ServiceId
+    device: DeviceId
+    name: str
+    endpoints: frozenset[Endpoint]
+
+
+@dataclass(frozen=True, slots=True)
+class Import:
+    """Make the model what somebody has edited: all of it, or nothing. It learns nothing by that."""
+
+    token: int
+    relationships: tuple[Edit, ...]
+    devices: tuple[DeviceEdit, ...]
+    services: tuple[ServiceEdit, ...]
+    by: str
+
+
 # ---------------------------------------------------------------- events from the shell itself
 
 
@@ -360,7 +405,7 @@ class NotStored:
     error: str
 
 
-Order = Decide | Undo | Learn | Rename | Move | Block | Pause | SameAs  # what changes the model
+Order = Decide | Undo | Learn | Rename | Move | Block | Pause | SameAs | Import  # what changes the model
 Command = Order | Verify
 FromInspector = (
     Observed

@@ -17,6 +17,7 @@ from controller.web import token
 
 ADDRESS_FILE = "api-address"  # in the state folder, while a controller runs there
 PREFIX = "/api/v1"
+JSON = "application/json"
 ANSWER_WITHIN = 20.0  # s; the firewall itself gives up after ten
 
 Json = dict[str, Any]
@@ -41,6 +42,15 @@ class Client:
         given = {key: value for key, value in parameters.items() if value is not None}
         query = f"?{urlencode(given, errors='replace')}" if given else ""
         return self._ask("GET", f"{PREFIX}/{path}{query}", None)
+
+    def file(self, path: str, **parameters: str) -> bytes:
+        """An answer that is a file."""
+        return self._said("GET", f"{PREFIX}/{path}?{urlencode(parameters)}", None, JSON)[1]
+
+    def send(self, path: str, text: bytes, kind: str, **parameters: str) -> Json:
+        """Post a file of a media type."""
+        status, content = self._said("POST", f"{PREFIX}/{path}?{urlencode(parameters)}", text, kind)
+        return self._understood(status, content)
 
     def post(self, path: str, body: Mapping[str, object]) -> Json:
         return self._ask("POST", f"{PREFIX}/{path}", json.dumps(body))
@@ -70,8 +80,12 @@ class Client:
             raise ClientError(f"what answers at {self._url} shows another certificate than the controller's")
 
     def _ask(self, method: str, target: str, body: str | None) -> Json:
+        return self._understood(*self._said(method, target, body, JSON))
+
+    def _said(self, method: str, target: str, body: str | bytes | None, kind: str) -> tuple[int, bytes]:
+        """What the controller answers; raises ClientError when it does not, or refuses to send a file."""
         connection = self._connection()
-        headers = {"Authorization": f"Bearer {self._token}", "Content-Type": "application/json"}
+        headers = {"Authorization": f"Bearer {self._token}", "Content-Type": kind}
         try:
             connection.connect()
             self._verify(connection)
@@ -87,14 +101,19 @@ class Client:
             raise ClientError(f"the controller at {self._url} did not answer ({said}); see its log") from None
         finally:
             connection.close()
+        if answer.status >= 400:
+            self._understood(answer.status, content)
+        return answer.status, content
+
+    def _understood(self, status: int, content: bytes) -> Json:
         try:
             found = json.loads(content)
         except ValueError:
             found = None
         if not isinstance(found, dict):
             raise ClientError(f"what answers at {self._url} is not Graphwall; correct {ADDRESS_FILE}")
-        if answer.status >= 400:
-            raise ClientError(_problem(found, answer.status))
+        if status >= 400:
+            raise ClientError(_problem(found, status))
         return found
 
 

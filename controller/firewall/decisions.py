@@ -14,6 +14,7 @@ from controller.events import (
     Decide,
     Decision,
     Duration,
+    Import,
     Learn,
     Move,
     Order,
@@ -23,6 +24,7 @@ from controller.events import (
     Scope,
     Undo,
 )
+from controller.firewall.importing import IMPORTED, Refusal, accesses_of, bring_in, check
 from controller.firewall.learning import Learner
 from controller.firewall.likeness import alike, copied
 from controller.firewall.requests import Request, find, relationship_id, title
@@ -95,6 +97,8 @@ class Decisions:
                 return self._pause(command, now)
             case SameAs():
                 return self._same_as(command, now)
+            case Import():
+                return self._import(command, now)
             case _:
                 assert_never(command)
 
@@ -279,6 +283,35 @@ class Decisions:
         changed = Before(before, (newcomer,), old, made=made.id)
         return Outcome(Answer(token, made.id), False, made, changed)
 
+    def _import(self, command: Import, now: float) -> Outcome:
+        """Make the model what somebody has edited; one decision, so that it can be undone as one."""
+        site = self.state.site
+        try:
+            check(site, command)
+        except Refusal as refusal:
+            return _refuse(command.token, refusal.code, str(refusal), refusal.remedy)
+        accesses = accesses_of(command)
+        count = len(accesses) + len(command.devices) + len(command.services)
+        made = Decision(
+            id=self._next,
+            request=IMPORTED,
+            sentence=f"A model was imported: {count} change{'' if count == 1 else 's'}",
+            approve=True,
+            scope=Scope.OPERATION,
+            duration=Duration.ALWAYS,
+            by=command.by,
+            at=now,
+            until=None,
+            accesses=accesses,
+            before=tuple(site.graph.get(access) for access in accesses),
+        )
+        self._next += 1
+        self.state.decisions[made.id] = made
+        devices, services = bring_in(self.state, command, made.id, now)
+        self.state.note("import", made.sentence, now, by=command.by, subject=str(made.id))
+        before = Before(tuple(zip(accesses, made.before, strict=True)), devices, services, made=made.id)
+        return Outcome(Answer(command.token, made.id), False, made, before)
+
     # Undo
 
     def _undo(self, command: Undo, now: float) -> Outcome:
@@ -297,12 +330,16 @@ class Decisions:
         loosens = False
         for access in made.accesses:
             current = self.state.site.graph.get(access)
-            if current is None or current.decision != made.id:
+            forgotten = current is None and made.request == IMPORTED
+            if not forgotten and (current is None or current.decision != made.id):
                 continue  # decided again since
             changed.append((access, current))
             before = self._before(access, made)
             if before is None:
                 self.state.remove(access)
+            elif current is None:
+                loosens |= before.status.allows
+                self.state.put(before)
             else:
                 loosens |= before.status.allows
                 self.state.put(replace(before, endpoint=current.endpoint, last_seen=current.last_seen,

@@ -21,6 +21,7 @@ from controller.events import (
     FlowCounters,
     FlowGone,
     FlowsRead,
+    Import,
     InspectorCounters,
     InspectorDown,
     InspectorUp,
@@ -123,7 +124,7 @@ class Firewall:
             self._configured = True
             self._hosts.configure(now)
         match event:
-            case Decide() | Undo() | Learn() | Rename() | Move() | Block() | Pause() | SameAs():
+            case Decide() | Undo() | Learn() | Rename() | Move() | Block() | Pause() | SameAs() | Import():
                 lines = self._state.unsaved_lines
                 return self._command(self._decisions.carry_out(event, now), lines, now)
             case NotStored():
@@ -237,6 +238,7 @@ class Firewall:
                 | Block()
                 | Pause()
                 | SameAs()
+                | Import()
                 | NotStored()
                 | Verify()
             ):

@@ -17,7 +17,8 @@ from starlette.middleware.gzip import GZipMiddleware
 
 from controller.people import NotKeptError
 from controller.web.changes import Changes
-from controller.web.commanding import commanding
+from controller.web.commanding import carrier, commanding
+from controller.web.exporting import exporting
 from controller.web.guard import COOKIE, Guard, problem
 from controller.web.looking import NotModifiedError
 from controller.web.members import Members
@@ -63,11 +64,13 @@ def create_app(site: Site, history: History, members: Members, page: Path = FOLD
     )
     app.state.changes = changes
     app.state.url = None  # how others reach it, as far as is known
+    carry_out = carrier(site, changes)
     signed_in = [  # for OpenAPI; the Guard is who looks
         Depends(HTTPBearer(auto_error=False)),
         Depends(APIKeyCookie(name=COOKIE, auto_error=False)),
     ]
-    app.include_router(commanding(site, changes), prefix="/api/v1", dependencies=signed_in)
+    app.include_router(commanding(carry_out), prefix="/api/v1", dependencies=signed_in)
+    app.include_router(exporting(site, carry_out), prefix="/api/v1", dependencies=signed_in)
     app.include_router(reading(site, history, changes, members), prefix="/api/v1", dependencies=signed_in)
     app.include_router(signing(members, changes), prefix="/api/v1", dependencies=signed_in)
     app.include_router(plain(site))

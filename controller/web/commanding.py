@@ -5,7 +5,7 @@ tonight" is here.
 """
 
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
 from fastapi import APIRouter, Response
 from starlette.concurrency import run_in_threadpool
@@ -37,6 +37,7 @@ _STATUS = {
     "already so": 409,
     "confirm": 409,
     "not allowed": 403,
+    "changed": 409,
     "not stored": 503,
 }
 
@@ -61,9 +62,11 @@ def _seen(decision: int, undone: bool) -> Callable[[SiteView], bool]:
     return test
 
 
-def commanding(site: Site, changes: Changes, clock: Callable[[], float] = time.time) -> APIRouter:
-    """The routes below /api/v1."""
-    router = APIRouter(tags=["commands"])
+Carrier = Callable[..., Awaitable[Response]]  # carry_out(command, wait=0.0)
+
+
+def carrier(site: Site, changes: Changes) -> Carrier:
+    """What has the site carry out a command, and says what became of it."""
 
     async def carry_out(command: Command, wait: float = 0.0) -> Response:
         answer: Answer = await run_in_threadpool(site.call, command)
@@ -80,6 +83,13 @@ def commanding(site: Site, changes: Changes, clock: Callable[[], float] = time.t
         return shown(
             Carried(view.version, decision.id, decision.sentence, made.in_force, made.latency, decision.until)
         )
+
+    return carry_out
+
+
+def commanding(carry_out: Carrier, clock: Callable[[], float] = time.time) -> APIRouter:
+    """The routes below /api/v1."""
+    router = APIRouter(tags=["commands"])
 
     async def decide(asker: Asker, request: str, approve: bool, body: Answering | None) -> Response:
         body = body or Answering()

@@ -20,6 +20,7 @@ SIGN_IN = "/api/v1/session"
 OPEN = frozenset({"/healthz", "/", "/manifest.webmanifest", "/service-worker.js"})
 OPEN_BELOW = ("/page/", "/icons/")
 LARGEST_BODY = 64 * 1024  # bytes; no command needs more
+LARGEST = {"/api/v1/import/model": 8 * 1024 * 1024}  # but a whole model does
 COOKIE = "graphwall"
 OURS = "x-graphwall"  # a header that only a page of the same origin can send
 
@@ -65,9 +66,10 @@ class Guard:
         if refused is not None:
             await refused(scope, receive, send)
             return
-        body = await _body(headers, receive)
+        most = LARGEST.get(scope["path"], LARGEST_BODY)
+        body = await _body(headers, receive, most)
         if body is None:
-            much = problem(413, "too long", f"a request has at most {LARGEST_BODY} bytes", "send less")
+            much = problem(413, "too long", f"a request has at most {most} bytes", "send less")
             await much(scope, receive, send)
             return
         waiting = [body]
@@ -142,10 +144,10 @@ def _with_our_headers(scope: Scope, send: Send) -> Send:
     return careful
 
 
-async def _body(headers: Headers, receive: Receive) -> Message | None:
+async def _body(headers: Headers, receive: Receive, most: int) -> Message | None:
     """The whole body as one message; None for one that is, or says that it will be, too long."""
     length = headers.get("content-length", "0")
-    if not re.fullmatch("[0-9]{1,9}", length) or int(length) > LARGEST_BODY:
+    if not re.fullmatch("[0-9]{1,9}", length) or int(length) > most:
         return None
     body = b""
     while True:
@@ -153,7 +155,7 @@ async def _body(headers: Headers, receive: Receive) -> Message | None:
         if message["type"] == "http.disconnect":
             return message
         body += message.get("body", b"")
-        if len(body) > LARGEST_BODY:
+        if len(body) > most:
             return None
         if not message.get("more_body", False):
             return {"type": "http.request", "body": body, "more_body": False}

@@ -1,72 +1,148 @@
-"""The site in the text format of Prometheus (version 0.0.4).
+"""The site for Prometheus, written by its own client library (text format 0.0.4).
 
 Knows nothing of HTTP.
 """
 
-import re
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
+
+from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
+from prometheus_client.registry import Collector
 
 from controller.model.relationship import Status, Treatment
+from controller.model.service import Admission
 from controller.view import SiteView
+from controller.words import visible
 
-MEDIA_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+MEDIA_TYPE = CONTENT_TYPE_PLAIN_0_0_4
 
-Sample = tuple[dict[str, str], float]
-
-
-def _label(value: str) -> str:
-    plain = value.encode("utf-8", "backslashreplace").decode()
-    return plain.replace("\\", r"\\").replace('"', r"\"").replace("\n", r"\n")
+Samples = Iterable[tuple[tuple[str, ...], float]]
 
 
-def _family(name: str, kind: str, text: str, samples: Iterable[Sample]) -> Iterator[str]:
-    yield f"# HELP {name} {text}"
-    yield f"# TYPE {name} {kind}"
-    for labels, value in samples:
-        inside = ",".join(f'{key}="{_label(text)}"' for key, text in labels.items())
-        yield f"{name}{{{inside}}} {value:.15g}" if inside else f"{name} {value:.15g}"
+def _gauge(name: str, text: str, labels: tuple[str, ...], samples: Samples) -> Metric:
+    found = GaugeMetricFamily(f"graphwall_{name}", text, labels=labels)
+    for values, number in samples:
+        found.add_metric([visible(value) for value in values], number)
+    return found
 
 
-def render(site: SiteView) -> str:
+def _counter(name: str, text: str, labels: tuple[str, ...], samples: Samples) -> Metric:
+    found = CounterMetricFamily(f"graphwall_{name}", text, labels=labels)
+    for values, number in samples:
+        found.add_metric([visible(value) for value in values], number)
+    return found
+
+
+def families(site: SiteView) -> Iterator[Metric]:
     """All metrics of the site at one moment."""
-    statuses = Counter(view.relationship.status for view in site.relationships.values())
-    treatments = Counter(pair.treatment for pair in site.pairs)
-    admissions = Counter(device.admission for device in site.devices.values())
-    learning = sum(view.service.learning for view in site.services.values())
-    waiting = sum(not view.in_force for view in site.decisions if view.decision.undone_at is None)
-    latencies = sorted(view.latency for view in site.decisions if view.latency is not None)
-    lines: list[str] = []
+    yield from _parts(site)
+    yield from _model(site)
+    yield from _decisions(site)
+    yield from _traffic(site)
 
-    def gauge(name: str, text: str, *samples: Sample) -> None:
-        lines.extend(_family(f"graphwall_{name}", "gauge", text, samples))
 
-    gauge("inspector_up", "Whether the inspector is connected.", ({}, site.inspector))
-    gauge(
+def _parts(site: SiteView) -> Iterator[Metric]:
+    yield _gauge("inspector_up", "1 while the inspector is connected.", (), [((), site.inspector)])
+    switches = site.switches
+    yield _gauge(
         "switch_up",
-        "Whether a switch is connected.",
-        *(({"switch": switch.name}, switch.connected) for switch in site.switches),
+        "1 while a switch is connected.",
+        ("switch",),
+        (((s.name,), s.connected) for s in switches),
     )
-    gauge(
+    yield _gauge(
         "switch_flows",
         "Flows that a switch should hold.",
-        *(({"switch": switch.name}, switch.flows) for switch in site.switches),
+        ("switch",),
+        (((s.name,), s.flows) for s in switches),
     )
-    gauge("devices", "Devices, by admission.", *(({"admission": a.value}, n) for a, n in admissions.items()))
-    gauge("services", "Services.", ({}, len(site.services)))
-    gauge("services_learning", "Services in their learning phase.", ({}, learning))
-    gauge("relationships", "Relationships, by status.", *(({"status": s.value}, statuses[s]) for s in Status))
-    gauge(
+
+
+def _model(site: SiteView) -> Iterator[Metric]:
+    admissions = Counter(device.admission for device in site.devices.values())
+    statuses = Counter(view.relationship.status for view in site.relationships.values())
+    treatments = Counter(pair.treatment for pair in site.pairs)
+    learning = sum(view.learning is not None for view in site.services.values())
+    paused = sum(device.paused_until is not None for device in site.devices.values())
+    yield _gauge(
+        "devices", "Devices, by admission.", ("admission",), (((a.value,), admissions[a]) for a in Admission)
+    )
+    yield _gauge("devices_paused", "Devices whose protection is paused.", (), [((), paused)])
+    yield _gauge("services", "Services.", (), [((), len(site.services))])
+    yield _gauge("services_learning", "Services in their learning phase.", (), [((), learning)])
+    yield _gauge(
+        "relationships", "Relationships, by status.", ("status",), (((s.value,), statuses[s]) for s in Status)
+    )
+    yield _gauge(
         "pairs",
-        "Pairs of devices, by what the switch does.",
-        *(({"treatment": t.value}, treatments[t]) for t in Treatment),
+        "Pairs of devices, by what the switch does between them.",
+        ("treatment",),
+        (((t.value,), treatments[t]) for t in Treatment),
     )
-    gauge("requests_open", "Requests that wait for the site manager.", ({}, len(site.requests)))
-    gauge("decisions_not_in_force", "Decisions that are not yet carried out everywhere.", ({}, waiting))
+
+
+def _decisions(site: SiteView) -> Iterator[Metric]:
+    waiting = sum(not view.in_force for view in site.decisions if view.decision.undone_at is None)
+    risks = Counter(request.risk for request in site.requests)
+    latencies = [view.latency for view in site.decisions if view.latency is not None]
+    yield _gauge(
+        "requests_open",
+        "Requests that wait for the site manager, by risk.",
+        ("risk",),
+        (((risk,), risks[risk]) for risk in ("reads", "changes", "opens")),
+    )
+    yield _counter("decisions", "Decisions made, those undone among them.", (), [((), len(site.decisions))])
+    yield _gauge(
+        "decisions_not_in_force", "Decisions that are not yet carried out everywhere.", (), [((), waiting)]
+    )
     if latencies:
-        slowest = latencies[-1]
-        gauge("decision_latency_max_seconds", "Longest time from a decision to in force.", ({}, slowest))
-    for name, value in sorted(site.counters.items()):
-        plain = re.sub(r"[^a-zA-Z0-9_]", "_", name)
-        lines.extend(_family(f"graphwall_{plain}_total", "counter", f"Total: {plain}.", [({}, value)]))
-    return "\n".join(lines) + "\n"
+        text = "Longest time from a decision to in force since the controller started."
+        yield _gauge("decision_latency_max_seconds", text, (), [((), max(latencies))])
+
+
+def _traffic(site: SiteView) -> Iterator[Metric]:
+    messages: Counter[tuple[str, ...]] = Counter()
+    for view in site.relationships.values():
+        protocol = view.relationship.access.protocol
+        messages[protocol, "allow"] += view.relationship.allowed
+        messages[protocol, "deny"] += view.relationship.refused
+    text = "Messages of known relationships, by protocol and verdict."
+    yield _counter("messages", text, ("protocol", "verdict"), sorted(messages.items()))
+    inspector, controller = _split(site.counters)
+    yield _counter(
+        "inspector_events",
+        "What the inspector counts since it started.",
+        ("event",),
+        sorted(inspector.items()),
+    )
+    yield _counter(
+        "controller_events",
+        "What the controller counts since it started.",
+        ("event",),
+        sorted(controller.items()),
+    )
+
+
+def _split(counters: Mapping[str, int]) -> tuple[dict[tuple[str], int], dict[tuple[str], int]]:
+    """The counters of the inspector, and those of the controller."""
+    mark = "inspector "
+    inspector = {(name.removeprefix(mark),): n for name, n in counters.items() if name.startswith(mark)}
+    controller = {(name,): n for name, n in counters.items() if not name.startswith(mark)}
+    return inspector, controller
+
+
+class _OneLook(Collector):
+    def __init__(self, site: SiteView) -> None:
+        self._site = site
+
+    def collect(self) -> Iterable[Metric]:
+        return families(self._site)
+
+
+def render(site: SiteView) -> bytes:
+    """All metrics of the site at one moment, as Prometheus reads them."""
+    registry = CollectorRegistry(auto_describe=False)
+    registry.register(_OneLook(site))
+    return generate_latest(registry)

@@ -21,6 +21,7 @@ from controller.events import (
     Decide,
     Duration,
     FlowDifference,
+    Import,
     Learn,
     Move,
     Pause,
@@ -203,6 +204,44 @@ def test_a_program_gets_a_token_and_loses_it(capsys: pytest.CaptureFixture[str],
     assert "Grafana" in printed(capsys, "tokens")
     assert "may not ask any more" in printed(capsys, "tokens", "remove", made["id"])
     assert "No program has a token" in printed(capsys, "tokens")
+
+
+@pytest.mark.usefixtures("site")
+def test_the_graph_is_written_in_the_format_of_the_files_name(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    for name, begins in (
+        ("g.svg", b"<svg"),
+        ("g.png", b"\x89PNG"),
+        ("g.dot", b"digraph"),
+        ("g.graphml", b"<graphml"),
+    ):
+        assert printed(capsys, "export", "graph", "-o", str(tmp_path / name)) == ""
+        assert (tmp_path / name).read_bytes().startswith(begins)
+    assert "cannot be written" in refused(capsys, "export", "graph", "-o", str(tmp_path / "no" / "g.svg"))
+
+
+def test_the_dashboard_needs_no_controller(capsysbinary: pytest.CaptureFixture[bytes]) -> None:
+    assert cli.main(["export", "grafana"]) == 0
+    assert json.loads(capsysbinary.readouterr().out)["title"] == "Graphwall"
+
+
+def test_a_model_is_looked_at_before_it_is_imported(
+    site: FakeSite, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    file = tmp_path / "model.yaml"
+    printed(capsys, "export", "model", "-o", str(file))
+    assert "nothing would change" in printed(capsys, "import", str(file))
+    file.write_text(file.read_text().replace("name: Lock", "name: Front door"))
+    out = printed(capsys, "import", str(file))
+    assert "Lock is called Front door" in out
+    assert "--yes" in out
+    assert site.commands == []
+    printed(capsys, "import", str(file), "--yes")
+    assert [type(command) for command in site.commands] == [Import]
+    file.write_text("graphwall: 1\nrooms: {}\n")
+    assert "line 2: rooms: is not a key here" in refused(capsys, "import", str(file))
+    assert "cannot be read" in refused(capsys, "import", str(tmp_path / "nothing"))
 
 
 HOSTILE = "[red]x[/red]\x1b[31m\u202e\u2066\r\n\ud800:smile:"
