@@ -20,6 +20,7 @@ Where to look, from the command line down; a module imports only from below it:
     firewall/             handle(event, now) -> effects; view(now) -> SiteView                  pure
     view.py events.py     the values at the firewall's border                                   pure
     words.py              sentences for people                                                  pure
+    lookalike.py          names that are made to be taken for another                           pure
     people.py             who may look and decide                                               pure
     verdicts.py           the table that the inspector judges by                                pure
     flows/                the model as flows of five tables; look up, compare                   pure

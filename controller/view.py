@@ -68,6 +68,7 @@ class RequestView:
     verb: str = ""
     resource: str | None = None
     suggestion: Suggestion | None = None
+    warning: str = ""  # a sentence about whom the asker could be taken for
     may_answer: bool = True
 
 

@@ -12,6 +12,8 @@ from controller.model.relationship import ANY, Access, Reason, Relationship
 from controller.model.service import Device, Place, Service
 
 LONGEST_NAME = 60
+MARKS = 2  # accents on one letter; more of them run over what is above
+_UNSEEN = frozenset("\u034f\u115f\u1160\u17b4\u17b5\u2800\u3164\uffa0")  # letters and marks that show nothing
 
 _VERBS: dict[str, str] = {
     Operation.READ: "read",
@@ -58,10 +60,12 @@ _EXPLANATIONS = {
 
 def visible(text: str, longest: int = LONGEST_NAME) -> str:
     """`text` with what cannot be seen or reorders other text made visible, and not too long."""
-    shown = "".join(
-        c if c == " " or unicodedata.category(c)[0] not in "CZ" else f"<U+{ord(c):04X}>"
-        for c in text[: longest + 1]
-    )
+    shown, marks = "", 0
+    for c in text[: longest + 1]:
+        kind = unicodedata.category(c)[0]
+        marks = marks + 1 if kind == "M" else 0
+        hidden = (kind in "CZ" and c != " ") or c in _UNSEEN or marks > MARKS
+        shown += f"<U+{ord(c):04X}>" if hidden else c
     return shown if len(shown) <= longest else f"{shown[: longest - 1]}…"
 
 

@@ -8,7 +8,7 @@ decisions, flows or the web.
 """
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
 
@@ -21,6 +21,7 @@ from controller.words import SCAN, action, explanation, group_sentence, risk, sc
 
 SCAN_AT = 4
 STILL_TRYING = 60.0  # seconds since the last attempt
+NAMED = 3  # servers that a card names
 _RISKS = ("reads", "changes", "opens")
 
 
@@ -169,12 +170,17 @@ def card(request: Request, site: Site, switches: Mapping[int, str], now: float) 
         still_trying=now - last_seen < STILL_TRYING,
         sensitive=worst == "opens",
         client_name=visible(client.name),
-        server_name=", ".join(visible(device.name) for device in servers.values()),
+        server_name=_several(tuple(visible(device.name) for device in servers.values())),
         client_kind=site.services[first.access.client].kind or client.kind,
         server_kind=(site.services[first.access.server].kind or server.kind) if len(servers) == 1 else "",
         verb=", ".join(dict.fromkeys(verb for verb, _ in actions)),
         resource=(actions[0][1] or None) if len(actions) == 1 else None,
     )
+
+
+def _several(names: Sequence[str]) -> str:
+    more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
+    return ", ".join(names[:NAMED]) + more
 
 
 def _suggestion(device: Device, site: Site) -> Suggestion | None:

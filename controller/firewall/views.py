@@ -5,9 +5,11 @@ Reads, and changes nothing.
 
 from collections import defaultdict
 from collections.abc import Mapping
+from dataclasses import replace
 
 from controller.firewall.enforcement import Enforcement
 from controller.firewall.fabric import Fabric
+from controller.firewall.impostors import Impostors
 from controller.firewall.learning import Learner
 from controller.firewall.requests import card, relationship_id, requests
 from controller.firewall.state import State, switch_of
@@ -71,6 +73,7 @@ def build_view(
         current = (site.graph.get(access) for access in made.accesses)
         covers = sum(r.allowed for r in current if r is not None and r.decision == made.id)
         decisions.append(DecisionView(made, in_force, latency, covers))
+    impostors = Impostors(site)
     confirmed = enforcement.in_force(enforcement.asked())
     names = {s.dpid: s.name for s in state.config.switches}
     return SiteView(
@@ -90,7 +93,10 @@ def build_view(
             for s in site.services.values()
         },
         relationships={view.id: view for view in map(relationship_view, site.graph)},
-        requests=tuple(card(request, site, names, now) for request in requests(site)),
+        requests=tuple(
+            replace(card(request, site, names, now), warning=impostors.warning(request))
+            for request in requests(site)
+        ),
         decisions=tuple(decisions),
         pairs=tuple(
             PairView(
