@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from controller.commands.run import Started
 
 STATE_VARIABLE = "GRAPHWALL_STATE"
+SITE = Path("/etc/graphwall/site.yaml")  # of an installed service
 WAIT = 2.0  # s that approve, deny and undo wait for "in force"
 WRONG = 2  # exit code for everything that the user can put right
 DIFFERENT = 1  # for what differs from what it should be
@@ -279,7 +280,7 @@ def _run(arguments: Arguments) -> NoReturn:
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         signal.signal(number, ending.handle)
     try:
-        with run.running(config, folder, ending, arguments.insecure) as started:
+        with run.running(config, folder, ending, arguments.insecure, arguments.inspector) as started:
             _report(config, folder, started)
             ending.asked.wait()
     except run.EXPECTED as error:
@@ -354,6 +355,27 @@ def _certs(arguments: Arguments) -> int:
     except certificates.CertificatesError as error:
         raise CliError(str(error)) from error
     print("\n".join(display.certificates(made.folder, made.names, f"{made.until:%Y-%m-%d}")))
+    return 0
+
+
+def _install_service(arguments: Arguments) -> int:
+    from controller.commands import service  # noqa: PLC0415  # only this command needs it
+
+    file = (arguments.config or SITE).absolute()
+    config = Config() if arguments.config is None and not file.exists() else _config(file)
+    state = Path(arguments.state or file.parent / config.state).absolute()
+    installation = service.Installation(arguments.user, file, config, state, service.this_python())
+    try:
+        if arguments.print:
+            for name, text in installation.units().items():
+                print(f"# {service.UNITS / name}\n{text}")
+        else:
+            for sentence in service.install(installation):
+                print(visible(sentence, LONGEST_ERROR))
+    except service.ServiceError as error:
+        raise CliError(str(error)) from error
+    except OSError as error:
+        raise CliError(f"{error.filename}: {error.strerror}; nothing more was done") from None
     return 0
 
 
@@ -470,6 +492,12 @@ def _parser() -> Parser:
     run.add_argument(
         "--insecure", action="store_true", help="serve the API without TLS even beyond this machine"
     )
+    run.add_argument(
+        "--inspector",
+        metavar="SOCKET",
+        type=Path,
+        help="use the inspector that listens there, and leave starting and ending it to others",
+    )
     demo = commands.add_parser("demo", add_help=False, help="Build a smart home in Mininet and attack it")
     demo.set_defaults(action=_demo)
     said = commands.add_parser("dissect", add_help=False, help="Print what the messages in a capture ask for")
@@ -485,6 +513,9 @@ def _parser() -> Parser:
     replay.add_argument("--save-model", metavar="FOLDER", type=Path, help="make a state folder for run")
     replay.add_argument("--site", metavar="FILE", type=Path, help="site.yaml; else it is guessed")
     replay.add_argument("--json", action="store_true", help="one object per event and line, the summary last")
+    service = add("install-service", _install_service, "Make systemd run it without root", answers=False)
+    service.add_argument("--print", action="store_true", help="only show the units")
+    service.add_argument("--user", metavar="NAME", default="graphwall", help="default: graphwall")
     certs = add("certs", _certs, "Make a CA, and certificates for the controller and switches", answers=False)
     certs.add_argument(
         "folder", metavar="FOLDER", type=Path, help="for the files; a new one, or one of before"

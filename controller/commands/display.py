@@ -349,7 +349,7 @@ def certificates(folder: Path, names: Iterable[str], until: str) -> Iterator[str
             yield f"On the switch {name}, as root, with these three files:"
             yield f"  ovs-vsctl set-ssl {files}"
             yield "  graphwall attach BRIDGE --controller ssl:ADDRESS:6654"
-    yield f"They are valid until {until}. Whoever has {folder / 'ca.key'} makes switches: keep it to yourself."
+    yield f"They are valid until {until}. Keep {folder / 'ca.key'} to yourself: it makes switches."
 
 
 def report(rows: Iterable[tuple[str, str]]) -> RenderableType:

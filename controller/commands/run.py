@@ -157,10 +157,13 @@ def _url(config: Config, server: Server) -> str:
 
 
 @contextmanager
-def running(config: Config, folder: Path, ending: Ending, insecure: bool = False) -> Iterator[Started]:
-    """Everything runs inside, and nothing is left behind. `insecure`: without TLS even beyond this machine.
+def running(
+    config: Config, folder: Path, ending: Ending, insecure: bool = False, inspector: Path | None = None
+) -> Iterator[Started]:
+    """Everything runs inside, and nothing is left behind.
 
-    Raises one of EXPECTED when it cannot.
+    `insecure`: without TLS even beyond this machine. `inspector`: the socket of one that others start
+    and end; without it, one is started and ended here. Raises one of EXPECTED when it cannot.
     """
     own_folder(folder)
     with ExitStack() as stack:
@@ -169,8 +172,9 @@ def running(config: Config, folder: Path, ending: Ending, insecure: bool = False
         saved = store.load()
         secret = bytes.fromhex(token.secret(folder / _OWN))
         shown = token.secret(folder / token.FILE)
-        supervisor = Supervisor(folder, Settings(reveal_intent=config.reveal_intent))
-        _need_rights(folder)
+        supervisor = Supervisor(folder, Settings(reveal_intent=config.reveal_intent), inspector)
+        if inspector is None:
+            _need_rights(folder)
         firewall = Firewall(config, saved, secret)
         stack.callback(supervisor.stop)
         switches = launch.start(config, firewall, store, supervisor)

@@ -428,10 +428,10 @@ class Inspector:
             self._tell((InspectorCounters(counters),))
 
 
-def listen(path: Path) -> tuple[socket.socket, int]:
+def listen(path: Path, group: bool = False) -> tuple[socket.socket, int]:
     """The socket at `path`, for its owner only, and the lock that keeps a second inspector away.
 
-    Raises CannotStart.
+    `group`: for the whole group of this process. Raises CannotStart.
     """
     try:
         lock = os.open(f"{path}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
@@ -449,7 +449,7 @@ def listen(path: Path) -> tuple[socket.socket, int]:
             if not stat.S_ISSOCK(path.lstat().st_mode):
                 raise CannotStart(f"{path} is not a socket; give another --socket or move it away")
             path.unlink()  # left behind by an inspector that was killed: its lock was free
-        before = os.umask(0o177)
+        before = os.umask(0o117 if group else 0o177)
         try:
             listener.bind(str(path))
         finally:
@@ -481,12 +481,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--socket", required=True, type=Path, help="unix socket on which the controller calls"
     )
-    path: Path = parser.parse_args(arguments).socket
+    parser.add_argument("--group", action="store_true", help="let the group of this process call, too")
+    given = parser.parse_args(arguments)
+    path: Path = given.socket
     logging.basicConfig(format="%(asctime)s inspector %(levelname)s %(message)s", level=logging.INFO)
     logging.raiseExceptions = False  # whoever read the log may be gone; the inspector is not
     try:
         _check_rights()
-        listener, lock = listen(path)
+        listener, lock = listen(path, given.group)
     except CannotStart as problem:
         sys.stderr.write(f"inspector: {problem}\n")
         return 2

@@ -1,7 +1,8 @@
 """Keeps an inspector running and talks to it: adopts a living one, or starts one, again and again.
 
 The inspector is no child in spirit: it goes on judging by its last table when the controller dies, and
-the next controller adopts it. Only stop() ends it. Knows nothing of what is said on the line.
+the next controller adopts it. Only stop() ends it, unless somebody else looks after it: then it is
+talked to, and neither started nor ended. Knows nothing of what is said on the line.
 """
 
 import logging
@@ -87,10 +88,15 @@ class _Line:
 
 
 class Supervisor:
-    """The controller's end of the line; `send` may be called from any thread and never waits."""
+    """The controller's end of the line; `send` may be called from any thread and never waits.
 
-    def __init__(self, folder: Path, settings: link.Settings) -> None:
-        self._path = folder / SOCKET
+    `elsewhere`: the socket of an inspector that others start and end.
+    """
+
+    def __init__(self, folder: Path, settings: link.Settings, elsewhere: Path | None = None) -> None:
+        self._path = elsewhere or folder / SOCKET
+        self._ours = elsewhere is None
+        self._unreachable = ""  # why
         if len(os.fsencode(self._path)) > SOCKET_NAME_AT_MOST:
             raise SupervisorError(
                 f"the path of the state folder is too long for a socket in it ({self._path}); choose a "
@@ -146,13 +152,15 @@ class Supervisor:
     def kill(self) -> None:
         """End the inspector at once, from a signal handler."""
         line, child = self._line, self._child
-        if line is not None:
+        if line is not None and self._ours:
             line.process.signal(signal.SIGKILL)
         if child is not None and child.poll() is None:
             child.kill()
 
     def last_words(self) -> str:
-        """What an inspector that could not start wrote last."""
+        """What an inspector that could not start wrote last, or why one of others cannot be reached."""
+        if not self._ours:
+            return self._unreachable
         with suppress(OSError):
             lines = self._log.read_text("utf-8", "replace").strip().splitlines()
             return lines[-1].removeprefix("inspector: ") if lines else ""
@@ -168,7 +176,8 @@ class Supervisor:
         while not self._stopping.is_set():
             line = self._connect()
             if line is None:
-                self._look_after_child()
+                if self._ours:
+                    self._look_after_child()
                 self._stopping.wait(CONNECT_EVERY)
                 continue
             self._line = line
@@ -186,8 +195,12 @@ class Supervisor:
         try:
             connection.connect(str(self._path))
             return _Line(connection)
-        except OSError:
+        except OSError as error:
             connection.close()
+            text = f"none can be reached at {self._path} ({error.strerror or error})"
+            if not self._ours and text != self._unreachable:
+                log.warning("the inspector: %s; it is tried again and again", text)
+            self._unreachable = text
             return None
 
     def _lost(self, line: _Line) -> None:
@@ -195,11 +208,17 @@ class Supervisor:
         self._connected.clear()
         self._outbox.clear()
         self._line = None
-        if self._stopping.is_set() and not self._ended_by_request(line):
+        if self._stopping.is_set() and self._ours and not self._ended_by_request(line):
             line.process.signal(signal.SIGKILL)
         line.close()
         if was_up:
             self._post(InspectorDown())
+
+    def _end(self, line: _Line, number: signal.Signals) -> None:
+        """It is of no use to us; one of ours is started anew, to any other the line is made again."""
+        if self._ours:
+            line.process.signal(number)
+            line.process.ended(GRACE)
 
     def _ended_by_request(self, line: _Line) -> bool:
         for ask in (None, signal.SIGTERM):
@@ -272,6 +291,8 @@ class Supervisor:
         give_up = time.monotonic() + START_WITHIN  # unless it says that it is up
         asked_to_stop = False
         while True:
+            if self._stopping.is_set() and not self._ours:
+                return
             if self._stopping.is_set() and not asked_to_stop:
                 asked_to_stop = True
                 give_up = time.monotonic() + GRACE
@@ -280,8 +301,8 @@ class Supervisor:
             poll.register(line.socket, select.POLLIN | (select.POLLOUT if line.unsent else 0))
             poll.poll(None if may_wait else 100)
             if not may_wait and time.monotonic() > give_up:
-                log.error("the inspector (process %d) does not answer; it is ended", line.process.number)
-                line.process.signal(signal.SIGKILL)
+                log.error("the inspector (process %d) does not answer; it is given up", line.process.number)
+                self._end(line, signal.SIGKILL)
                 return
             with suppress(BlockingIOError):
                 self._ear.recv(4096)
@@ -293,8 +314,7 @@ class Supervisor:
                 return
             except link.LinkError as error:
                 log.error("the line to the inspector is closed: %s", error)  # noqa: TRY400  # it says it all
-                line.process.signal(signal.SIGTERM)  # it is of no use to us; a new one is started
-                line.process.ended(GRACE)
+                self._end(line, signal.SIGTERM)
                 return
 
     def _hear(self, line: _Line) -> bool:
@@ -331,8 +351,9 @@ class Supervisor:
                             line.unsent += link.to_inspector(part)
         line.flush()
         if len(line.unsent) > UNSENT_AT_MOST:
-            log.error("the inspector (process %d) does not read; it is replaced", line.process.number)
-            line.process.signal(signal.SIGKILL)
+            log.error("the inspector (process %d) does not read; it is given up", line.process.number)
+            self._end(line, signal.SIGKILL)
+            raise ConnectionAbortedError
 
 
 def _private(path: str, flags: int) -> int:
