@@ -10,11 +10,12 @@ from typing import Final, NamedTuple
 
 from controller.captures.link import ethernet, name
 from controller.captures.reader import Captured
+from controller.dpi.connection import NOTHING, Connection, Key, Step
 from controller.dpi.datagrams import DatagramTable
 from controller.dpi.frame import TCP, UDP, Headers, parse
 from controller.dpi.message import Malformed, Message
 from controller.dpi.registry import PROTOCOLS, UNKNOWN
-from controller.dpi.stream import Connection, ConnectionTable, Key, Step
+from controller.dpi.stream import ConnectionTable
 
 SWEEP_EVERY: Final = 5.0  # seconds
 _SECOND: Final = 1e9  # ns
@@ -26,7 +27,7 @@ _NONE: Final[tuple[Message, ...]] = ()
 
 
 class Said(NamedTuple):
-    """The messages that one frame completes; its sender is their client."""
+    """The messages that one frame completes, with the headers of a frame of their client."""
 
     headers: Headers
     messages: tuple[Message, ...]
@@ -38,6 +39,14 @@ def asks(headers: Headers) -> bool:
     if destination in _USUAL or source in _USUAL:
         return destination in _USUAL
     return destination < source
+
+
+def _turned(headers: Headers) -> Headers:
+    """Those of a frame on the way back."""
+    return headers._replace(
+        src_mac=headers.dst_mac, dst_mac=headers.src_mac, src_ip=headers.dst_ip, dst_ip=headers.src_ip,
+        src_port=headers.dst_port, dst_port=headers.src_port,
+    )  # fmt: skip
 
 
 class Dissection:
@@ -59,37 +68,40 @@ class Dissection:
             return None
         try:
             headers = parse(raw, captured=True)
-            messages = self._messages(raw, headers, time / _SECOND)
+            return self._said(raw, headers, time / _SECOND)
         except Malformed:
             self.counters["cut short when captured" if len(data) < length else "malformed"] += 1
             return None
-        return Said(headers, messages) if messages else None
 
-    def _messages(self, raw: bytes, headers: Headers, now: float) -> tuple[Message, ...]:
+    def _said(self, raw: bytes, headers: Headers, now: float) -> Said | None:
+        messages = _NONE
         if headers.fragment:
             self.counters["fragments"] += 1
         elif headers.protocol == TCP:
-            return self._tcp(raw, headers, now)
+            step = self._tcp(raw, headers, now)
+            if step.told is not None:
+                return Said(_turned(headers), (step.told,))
+            messages = step.messages
         elif headers.protocol == UDP:
-            return self._datagrams.frame(raw, headers, now).datagram.messages
-        return _NONE
+            messages = self._datagrams.frame(raw, headers, now).datagram.messages
+        return Said(headers, messages) if messages else None
 
-    def _tcp(self, raw: bytes, headers: Headers, now: float) -> tuple[Message, ...]:
+    def _tcp(self, raw: bytes, headers: Headers, now: float) -> Step:
         if not 0 <= now - self._swept < SWEEP_EVERY:
             self._swept = now
             self._connections.expire(now)
             self._datagrams.sweep(now)
         connection, step = self._connections.frame(raw, headers, now, observed=True, resume=asks(headers))
         if connection is None:
-            return _NONE
+            return NOTHING
         if connection.missed(headers):
             self._connections.forget(connection)
         if step.refuse is not None and not connection.lost:
             self._refused(connection, step)
         guessed = self._broken and connection.key in self._broken
         if guessed and step.messages and step.messages[0].protocol == UNKNOWN:
-            return _NONE
-        return step.messages
+            return NOTHING
+        return step
 
     def _refused(self, connection: Connection, step: Step) -> None:
         """What cannot be read; the next segment may be where a protocol of whole segments goes on."""

@@ -4,6 +4,7 @@ Knows nothing of services and verdicts. How one connection is followed stands in
 """
 
 from collections import OrderedDict
+from itertools import islice
 
 from controller.dpi.connection import NOTHING, Connection, Key, Limits, Step, Zone, near
 from controller.dpi.frame import ACK, RST, SYN, Headers
@@ -11,6 +12,7 @@ from controller.dpi.frame import ACK, RST, SYN, Headers
 __all__ = ["Connection", "ConnectionTable", "Key", "Limits", "Step"]
 
 _ZONES_AT_MOST = 8  # older connections between the same two ports that the server may still be in
+_ASKED_AT_A_TIME = 256  # connections, for memory
 _NOTICED = 1.0  # seconds of use that count as one
 _FOREVER = float("inf")
 _UNKNOWN = Step(refuse="unknown connection")
@@ -173,18 +175,24 @@ class ConnectionTable:
         return (*older, (connection.server_expects, until))
 
     def _make_room(self, used: Connection) -> None:
-        """First tails, then whole connections, until a quarter is free; the one in use at last."""
-        enough = self._limits.memory * 3 // 4
-        oldest = sorted(self._connections.values(), key=lambda c: (c is used, c.last))
-        for connection in oldest:
+        """First tails, then whole connections, of a few at a time so that no frame waits for long.
+
+        Those are asked that were opened, or asked, longest ago; of these the longest unused go first.
+        """
+        enough = self._limits.memory - self._limits.memory // 16
+        few = list(islice(self._connections.items(), _ASKED_AT_A_TIME))
+        for key, connection in few:
+            if self._size <= enough:
+                return
+            self._connections[key] = self._connections.pop(key)  # to the end
             connection.forget_tail()
             self._count(connection)
+        if self._size <= self._limits.memory:
+            return
+        for connection in sorted((c for _, c in few), key=lambda c: (c is used, c.last)):
             if self._size <= enough:
                 return
-        for connection in oldest:
             self._evict(connection)
-            if self._size <= enough:
-                return
 
     def expire(self, now: float) -> tuple[Connection, ...]:
         """Forget connections that were silent for too long, and give them back."""

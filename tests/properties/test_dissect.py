@@ -13,7 +13,7 @@ from controller.dpi import dhcp, dns, lldp
 from controller.dpi.certificate import ServerFlight, certificate_message
 from controller.dpi.datagrams import DatagramTable, Heard
 from controller.dpi.dissector import Datagram
-from controller.dpi.frame import TCP, parse
+from controller.dpi.frame import TCP, _any, parse
 from controller.dpi.message import Malformed, Message
 from controller.dpi.registry import PROTOCOLS, dissect_datagram, open_stream
 from controller.dpi.stream import ConnectionTable
@@ -152,6 +152,12 @@ def test_frames_have_headers_or_are_malformed(raw: bytes) -> None:
     assert 0 <= headers.ip_offset <= headers.payload_offset <= headers.payload_end <= len(raw)
     if headers.protocol == TCP and headers.src_port is not None:
         ConnectionTable().frame(raw, headers, 0.0, resume=True)
+
+
+@EXAMPLES
+@given(damaged(FRAMES), st.booleans())
+def test_short_way_through_headers_reads_what_the_long_way_reads(raw: bytes, captured: bool) -> None:
+    assert tried(parse, raw, captured) == tried(_any, raw, captured)
 
 
 @pytest.mark.parametrize(("port", "data"), STREAMS + OPAQUE)

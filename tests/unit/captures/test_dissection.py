@@ -1,11 +1,16 @@
 """Frames of a capture become messages, each with the number of the frame that completes it."""
 
 import struct
+from pathlib import Path
+from ssl import TLSVersion
 
 from controller.captures.dissection import Dissection, asks
 from controller.captures.reader import Captured
 from controller.dpi.frame import ACK, PSH, SYN, Headers
 from tests.unit.captures.capture_files import MAC_A, MAC_B, ethernet, ipv4
+from tests.unit.dpi import frames
+from tests.unit.dpi.hellos import dtls_parts
+from tests.unit.dpi.test_certificate import flight
 
 
 def captured(number: int, raw: bytes, link: int = 1, length: int | None = None) -> Captured:
@@ -78,3 +83,28 @@ def test_what_is_not_read_is_counted_by_what_kept_it_from_being_read() -> None:
         "frames of Wi-Fi (link type 127)": 1,
         "fragments": 1,
     }
+
+
+def test_a_hello_over_several_datagrams_is_said_by_the_last() -> None:
+    dissection = Dissection()
+    first, second = (frames.udp(part, 40000, 5684) for part in dtls_parts(50))
+    assert dissection.frame(captured(1, first)) is None
+    said = dissection.frame(captured(2, second))
+    assert said is not None
+    assert [message.resource for message in said.messages] == ["lamp.example"]
+
+
+def test_what_a_server_says_of_itself_has_the_ends_of_its_connection(tmp_path: Path) -> None:
+    asked, answered = flight(tmp_path, TLSVersion.TLSv1_2)
+    sent = [
+        frames.tcp(999, b"", SYN, ack=0),
+        frames.tcp(5000, b"", SYN | ACK, ack=1000, back=True),
+        frames.tcp(1000, asked),
+        frames.tcp(5001, answered, back=True),
+    ]
+    dissection = Dissection()
+    *_, hello, certificate = (dissection.frame(captured(number, raw)) for number, raw in enumerate(sent, 1))
+    assert hello is not None
+    assert certificate is not None
+    assert (certificate.messages[0].verb, certificate.messages[0].resource) == ("Certificate", "hub.example")
+    assert (certificate.headers.src_ip, certificate.headers.dst_port) == (hello.headers.src_ip, 80)

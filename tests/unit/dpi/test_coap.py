@@ -59,6 +59,15 @@ def test_observe(code: str, options: str, operation: Operation) -> None:
     assert only(f"40 {code} 0001" + options).operation is operation
 
 
+def test_blocks_are_told_as_rfc_7959_writes_them() -> None:
+    # Uri-Path "x", Block1 of one byte, Block2 of two, then Block1 with three
+    assert only("40 03 0001 b178 d103 1a").detail["block1"] == "1/1/64"
+    assert only("40 01 0001 b178 c2 0106").detail["block2"] == "16/0/1024"
+    assert only("40 01 0001 b178 c0").detail["block2"] == "0/0/16"
+    with pytest.raises(Malformed):
+        only("40 01 0001 b178 c4 00000000")
+
+
 def test_put_with_observe_is_still_a_write() -> None:
     assert only("40 03 0001 60 51 78").operation is Operation.WRITE
 
