@@ -77,11 +77,29 @@ def test_relationships_of_a_service_are_those_at_both_of_its_ends_once_each() ->
     assert list(graph.of(ServiceId("stranger/main"))) == []
 
 
-def test_networkx_sees_services_as_vertices_and_relationships_as_edges() -> None:
-    graph = CommunicationGraph([edge()])
-    ((client, server, key, data),) = graph.networkx.edges(keys=True, data=True)
-    assert (client, server, key) == (A, B, ("http", "read", "/x"))
-    assert data["relationship"] == edge()
+def test_networkx_sees_services_as_vertices_and_who_asks_whom_as_edges() -> None:
+    graph = CommunicationGraph([edge(), edge(operation="write"), edge(B, C)])
+    assert set(graph.networkx.edges) == {(A, B), (B, C)}
+    assert set(graph.networkx.edges[A, B].values()) == {edge(), edge(operation="write")}
+    graph.remove(edge(B, C).access)
+    assert set(graph.networkx.edges) == {(A, B)}  # an edge is never empty
+
+
+@pytest.mark.parametrize("many", [1, 8, 9, 30])
+def test_edge_keeps_few_relationships_as_well_as_many(many: int) -> None:
+    all_of_them = [edge(resource=f"/{number}") for number in range(many)]
+    graph = CommunicationGraph(all_of_them)
+    graph.put(edge(resource="/0", status=Status.DENIED))
+    assert len(graph) == len(graph.between(A, B)) == many
+    assert {r.access.resource: r.status for r in graph} == {
+        r.access.resource: Status.LEARNED if number else Status.DENIED for number, r in enumerate(all_of_them)
+    }
+    for relationship in all_of_them:
+        assert graph.get(relationship.access) is not None
+        graph.remove(relationship.access)
+        assert graph.get(relationship.access) is None
+    assert len(graph) == 0
+    assert graph.between(A, B) == ()
 
 
 def test_union_of_the_parts_is_the_whole() -> None:
