@@ -209,12 +209,11 @@ def test_agrees_with_tshark(name: str) -> None:
     for number, message in messages(path, malformed):
         if message.protocol != "s7" or "function" not in message.detail:
             continue
-        variable = message.verb in ("Read Var", "Write Var")
-        group = message.detail.get("group")
+        resource = message.resource if message.verb in ("Read Var", "Write Var") else ""
+        resource = re.sub(" (TIMER|COUNTER) .*", "", resource)  # which tshark does not count
         function = message.detail["function"]
-        mine[
-            number, function if group is None else (group, function), message.resource if variable else ""
-        ] += 1
+        group = message.detail.get("group")
+        mine[number, function if group is None else (group, function), resource] += 1
     assert not malformed
     assert theirs
     assert mine == theirs
