@@ -230,7 +230,7 @@ PROTOCOLS = {
     "dhcpv6": Protocol("dhcpv6", _dhcpv6, _only_verb, {}, {}, 10),
     "tls": Protocol("tls", _tls, _bare, {}, {
         ("*__wstunnel-https.pcap", 8): "right: TLS inside a WebSocket",
-    }, 10),
+    }, 10, left_out=["Certificate"]),
     "dtls": Protocol("dtls", _dtls, _bare, {}, {}, 10),
     "quic": Protocol("quic", _quic, _bare, {}, {
         ("*__quicdoq.pcap", 1): "right: tshark takes this port for DTLS",
