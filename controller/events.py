@@ -155,11 +155,15 @@ class ConnectionSettled:
 
 @dataclass(frozen=True, slots=True)
 class RefusalWanted:
-    """Denied messages repeat so fast that the switch should drop them for a short time."""
+    """Denied messages repeat so fast that the switch should drop them for a short time.
+
+    `flood`: there are so many, be it of ever other ones, that whatever else the client asks has to wait.
+    """
 
     client_address: str
     server_address: str
     endpoint: Endpoint
+    flood: bool = False
     kind: Literal["refusal"] = "refusal"
 
 

@@ -4,7 +4,7 @@
 came of them. Time is a parameter. Knows nothing of sockets, threads, files or clocks.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import assert_never
 
@@ -60,15 +60,18 @@ from controller.firewall.hosts import Hosts
 from controller.firewall.learning import Learner
 from controller.firewall.state import State, switch_of
 from controller.firewall.views import build_view
-from controller.flows.compile import Pair, Policy, compile_connection, compile_refusal, family
+from controller.flows.compile import Pair, Policy, compile_connection, compile_flood, compile_refusal, family
 from controller.flows.flow import Flow, Table
 from controller.model.relationship import DeviceId
-from controller.model.service import Device
+from controller.model.service import Device, Place
 from controller.view import SiteView
+from controller.words import visible
 
 _VISIBLE = (SwitchUp, SwitchDown, PortChanged, InspectorUp, InspectorDown)  # changes beside the model's
 SAVE_EVERY = 0.5  # seconds between two saves of what was learnt
 PROVE_EVERY = 10.0  # seconds between two comparisons of what is asked for with the whole model
+FLOOD_SECONDS = 10  # that a device which floods is not listened to beyond what it may
+SAY_AGAIN = 60.0  # seconds between two log lines about the same flood
 LINKS_WITHIN = 2.0  # seconds that a reconnecting switch may wait for its links to be found again
 
 
@@ -109,6 +112,7 @@ class Firewall:
         self._applied = 0
         self._changed_at: dict[Pair, int] = {}  # versions of the table that are not applied yet
         self._whole_at = 0
+        self._flooded_at: dict[DeviceId, float] = {}
         self._interfaces: tuple[tuple[int, str, str], ...] = ()
         self._save_at = 0.0
         self._prove_at = 0.0
@@ -199,7 +203,7 @@ class Firewall:
             case ConnectionSettled():
                 return self._settled(event, now)
             case RefusalWanted():
-                return self._refusal(event)
+                return self._refusal(event, now)
             case NameSeen():
                 self._learner.named(event, now)
             case LeaseSeen():
@@ -408,20 +412,39 @@ class Firewall:
         sent = self._enforcement.temporary(switch, flow, pair)
         return [sent] if sent else []
 
-    def _refusal(self, event: RefusalWanted) -> Sequence[Effect]:
+    def _refusal(self, event: RefusalWanted, now: float) -> Sequence[Effect]:
+        effects = list(self._flood(event, now)) if event.flood else []
         ends = self._ends(event.client_address, event.server_address)
         if ends is None:
-            return []
+            return effects
         client, server = ends
         switch = switch_of(self._state.site, client)
         pair = Pair(client.id, server.id, event.endpoint)
         allowed = any(r.status.allows for r in self._state.site.between_devices(client.id, server.id))
-        if switch is None or allowed:  # a drop flow would take the allowed messages along
-            return []
+        if switch is None or (allowed and not event.flood):  # it would take the allowed messages along
+            return effects
         seconds = max(1, int(self._config.refusal))
         flow = compile_refusal(client, server, event.endpoint, family(event.client_address), seconds)
         sent = self._enforcement.temporary(switch, flow, pair) if flow else None
-        return [sent] if sent else []
+        return [*effects, sent] if sent else effects
+
+    def _flood(self, event: RefusalWanted, now: float) -> Iterator[Effect]:
+        """A device that floods waits with all that it was not allowed before, so that no other has to."""
+        site = self._state.site
+        client = site.devices.get(self._state.table.device_at(event.client_address) or DeviceId(""))
+        switch = switch_of(site, client) if client is not None else None
+        if client is None or switch is None or client.place is not Place.SITE:
+            return
+        flow = compile_flood(client, FLOOD_SECONDS)
+        sent = self._enforcement.temporary(switch, flow, Pair(client.id, client.id, event.endpoint))
+        if sent is None:
+            return
+        yield sent
+        if not 0 <= now - self._flooded_at.get(client.id, -SAY_AGAIN) < SAY_AGAIN:
+            self._flooded_at[client.id] = now
+            text = f"{visible(client.name)} floods with what is denied; nothing new of it is looked at now"
+            self._state.note("flood", text, now, subject=client.id)
+            yield Report("warning", text)
 
     # Commands
 

@@ -487,3 +487,10 @@ def compile_refusal(
     )
     origin = f"refusal {client.id} {server.id} {endpoint}"
     return Flow(Table.VERDICT, Priority.CONNECTION - 10, match, (), cookie_of(origin), hard_timeout=seconds)
+
+
+def compile_flood(client: Device, seconds: int) -> Flow:
+    """All that a device asks and that no pair of it has a treatment for is dropped for a while."""
+    match = Match(source=client.number)
+    cookie = cookie_of(f"flood {client.id}")
+    return Flow(Table.VERDICT, Priority.FLOOD, match, (), cookie, hard_timeout=seconds)

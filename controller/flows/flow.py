@@ -27,6 +27,7 @@ class Priority(IntEnum):
     """Within one table the higher number wins."""
 
     DEFAULT = 0
+    FLOOD = 50  # what a device that floods sends beyond what it was ever allowed, for a short time
     CLASS = 100  # whole kinds of traffic (trunks, groups)
     HOST = 200  # one device
     ANSWER = 300  # answers to what a treatment lets through

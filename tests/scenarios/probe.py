@@ -5,6 +5,10 @@ probe.py send ADDRESS PORT COUNT      one datagram a millisecond; says ready; pr
 probe.py serve PORT                   HTTP server that knows every path
 probe.py get ADDRESS PORT PATH …      GET each path once, on connections of their own
 probe.py hold ADDRESS PORT SECONDS    one HTTP connection, a request every 20 ms; prints JSON
+probe.py often ADDRESS PORT SECONDS   GET /known on a new connection every 20 ms; prints JSON
+probe.py flood FRAME AT RATE SECONDS  this frame (hex) again and again, with other bytes AT; prints JSON
+probe.py drink PORT                   read all that comes on TCP connections
+probe.py pour ADDRESS PORT SECONDS    as much as goes over one TCP connection; prints JSON
 """
 
 import contextlib
@@ -180,6 +184,64 @@ def hold(address: str, port: int, seconds: float) -> None:
     print(json.dumps({"served": served, "error": error}), flush=True)
 
 
+def often(address: str, port: int, seconds: float) -> None:
+    times, failed = [], 0
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        begin = time.perf_counter()
+        connection = http.client.HTTPConnection(address, port, timeout=2)
+        try:
+            connection.request("GET", "/known", headers={"User-Agent": "sensor/1"})
+            connection.getresponse().read()
+            times.append(time.perf_counter() - begin)
+        except OSError:
+            failed += 1
+        finally:
+            connection.close()
+        time.sleep(0.02)
+    times.sort()
+    p50, p99 = (times[len(times) * part // 100] if times else None for part in (50, 99))
+    print(json.dumps({"answered": len(times), "failed": failed, "p50": p50, "p99": p99}), flush=True)
+
+
+def flood(frame: bytearray, at: int, rate: int, seconds: float) -> None:
+    """The bytes that change go through all 32-bit numbers in a mixed order."""
+    sent = dropped = 0
+    with socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0) as card:
+        card.bind(("lan0", 0))
+        print("ready", flush=True)
+        begin = time.perf_counter()
+        while (passed := time.perf_counter() - begin) < seconds:
+            for _ in range(min(int(passed * rate) - sent, 512)):
+                frame[at : at + 4] = (sent * 0x9E3779B1 & 0xFFFFFFFF).to_bytes(4)
+                try:
+                    card.send(frame)
+                except OSError:  # the queue is full
+                    dropped += 1
+                sent += 1
+            time.sleep(0.0005)
+    print(json.dumps({"sent": sent - dropped, "seconds": passed}), flush=True)
+
+
+def drink(port: int) -> None:
+    with socket.create_server(("0.0.0.0", port)) as server:
+        print("ready", flush=True)
+        while True:
+            connection, _ = server.accept()
+            with connection, contextlib.suppress(OSError):
+                while connection.recv(1 << 20):
+                    pass
+
+
+def pour(address: str, port: int, seconds: float) -> None:
+    data, sent = bytes(1 << 16), 0
+    with socket.create_connection((address, port), timeout=5) as connection:
+        begin = time.perf_counter()
+        while (passed := time.perf_counter() - begin) < seconds:
+            sent += connection.send(data)
+    print(json.dumps({"bytes": sent, "seconds": passed}), flush=True)
+
+
 def main(words: list[str]) -> None:
     match words:
         case ["echo", port]:
@@ -196,6 +258,14 @@ def main(words: list[str]) -> None:
             get(address, int(port), paths)
         case ["hold", address, port, seconds]:
             hold(address, int(port), float(seconds))
+        case ["often", address, port, seconds]:
+            often(address, int(port), float(seconds))
+        case ["flood", frame, at, rate, seconds]:
+            flood(bytearray.fromhex(frame), int(at), int(rate), float(seconds))
+        case ["drink", port]:
+            drink(int(port))
+        case ["pour", address, port, seconds]:
+            pour(address, int(port), float(seconds))
         case _:
             sys.exit(__doc__)
 
