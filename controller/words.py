@@ -60,6 +60,8 @@ _EXPLANATIONS = {
 
 def visible(text: str, longest: int = LONGEST_NAME) -> str:
     """`text` with what cannot be seen or reorders other text made visible, and not too long."""
+    if len(text) <= longest and text.isascii() and text.isprintable():  # as most are
+        return text
     shown, marks = "", 0
     for c in text[: longest + 1]:
         kind = unicodedata.category(c)[0]

@@ -95,10 +95,16 @@ def status(answer: Json) -> RenderableType:
         ("Services", f"{answer['services']}{f', {learning} learning' if learning else ''}"),
         ("Relationships", known),
         ("Treatments", pairs),
+        *((("Paused", _paused(answer["paused"])),) if answer["paused"] else ()),
         ("Requests", _asks(answer["requests"])),
     ):
         row(table, plain(name, "dim"), value)
     return table
+
+
+def _paused(until: Mapping[str, float]) -> Text:
+    said = ", ".join(f"{name} until {when(at)}" for name, at in until.items())
+    return plain(f"the protection of {said}", "bold red")
 
 
 def _asks(number: int) -> Text:

@@ -53,11 +53,12 @@ from controller.events import (
     Verify,
 )
 from controller.firewall.checks import Checks
-from controller.firewall.decisions import Before, Decisions, Outcome
+from controller.firewall.decisions import Decisions
 from controller.firewall.enforcement import Dirty, Enforcement
 from controller.firewall.fabric import Fabric
 from controller.firewall.hosts import Hosts
 from controller.firewall.learning import Learner
+from controller.firewall.outcome import Before, Outcome
 from controller.firewall.state import State, switch_of
 from controller.firewall.views import build_view
 from controller.flows.compile import Pair, Policy, compile_connection, compile_flood, compile_refusal, family

@@ -20,14 +20,14 @@ def like(site: Site, newcomer: Device) -> Device | None:
     fitting = [
         device
         for device in site.devices.values()
-        if device.id != newcomer.id
-        and device.place is Place.SITE
+        if device.place is Place.SITE
         and device.admission is Admission.ADMITTED
+        and device.id != newcomer.id
         and not device.roles
         and alike(device, newcomer)
-        and any(lasting(r) for r in relationships_of(site, device.id))
     ]
-    return min(fitting, key=lambda device: device.first_seen, default=None)
+    fitting.sort(key=lambda device: device.first_seen)
+    return next((device for device in fitting if any(map(lasting, relationships_of(site, device.id)))), None)
 
 
 def alike(one: Device, other: Device) -> bool:

@@ -107,6 +107,7 @@ def _status(view: SiteView) -> Status:
         relationships=dict(Counter(edge.relationship.status.value for edge in view.relationships.values())),
         pairs=dict(Counter(one.treatment.value for one in view.pairs)),
         counters=view.counters,
+        paused={device.id: device.paused_until for device in view.devices.values() if device.paused_until},
     )
 
 

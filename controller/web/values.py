@@ -56,6 +56,7 @@ class Status:
     relationships: Mapping[str, int]
     pairs: Mapping[str, int]
     counters: Mapping[str, int]
+    paused: Mapping[str, float]  # device -> when its protection is on again
 
 
 @dataclass(frozen=True, slots=True)

@@ -184,6 +184,15 @@ def test_everyone_on_the_site_is_no_device(site: FakeSite, capsys: pytest.Captur
     assert "outside" in out.splitlines()[-1]
 
 
+def test_a_pause_is_in_sight_as_long_as_it_lasts(site: FakeSite, capsys: pytest.CaptureFixture[str]) -> None:
+    assert "Paused" not in printed(capsys, "status")
+    devices = dict(site.snapshot().devices)
+    devices[DeviceId("lock")] = replace(devices[DeviceId("lock")], paused_until=4102444800.0)
+    site.change(devices=devices)
+    for command in ("status", "devices"):
+        assert "until 21" in " ".join(printed(capsys, command).split())
+
+
 def test_people_are_invited_shown_and_removed(capsys: pytest.CaptureFixture[str], site: FakeSite) -> None:
     assert site is not None
     out = printed(capsys, "people", "invite", "Bo", "--role", "viewer")

@@ -164,6 +164,16 @@ def test_sensitive_permissions_need_a_second_word() -> None:
     assert site.accept(confirmed=True).code is None
 
 
+def test_to_become_a_lock_that_others_may_open_is_sensitive() -> None:
+    devices = (replace(SAVED.devices[0], kind="door lock"), *SAVED.devices[1:])
+    edges = (
+        *SAVED.relationships,
+        relationship("washer/main", "battery-1/tcp-80", "execute", Status.APPROVED),
+    )
+    site = Site(replace(SAVED, devices=devices, relationships=edges))
+    assert site.accept(confirmed=False).code == "confirm"
+
+
 @pytest.mark.parametrize(
     ("change", "code"),
     [
