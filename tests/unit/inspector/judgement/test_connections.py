@@ -10,6 +10,7 @@ from controller.inspector.judgement import connections
 from controller.inspector.judgement.outcome import Outcome
 from controller.model.relationship import ANY, Access, DeviceId, Endpoint, Reason, ServiceId
 from controller.verdicts import SetAddress, SetDevice, SetGrant, SetService
+from tests.unit.dpi.examples import CONNECT, PREFACE, PUBLISH, http2, websocket
 from tests.unit.inspector.judgement.frames import ACK, FIN, PSH, RST, SYN, mac, tcp, unreachable
 from tests.unit.inspector.judgement.site import BATTERY, LOCK, WASHER, B, L, Site, W, access, main, service
 
@@ -442,3 +443,49 @@ def test_a_stray_segment_is_told_to_the_receiver_only_where_a_connection_could_b
 def test_a_stray_answer_is_told_to_its_client() -> None:
     talk = Talk(known(READ))
     assert resets(talk.site.frame(talk.server(PSH | ACK, b"more"))) == [mac(B), mac(W)]
+
+
+def as_lamp(operation: Operation, resource: str) -> Access:
+    """What the service `lamp` of the washer does by MQTT on port 80."""
+    return Access(ServiceId(f"{WASHER}/lamp"), ServiceId(f"{BATTERY}/tcp-80"), "mqtt", operation, resource)
+
+
+def test_mqtt_inside_a_websocket_is_judged_message_by_message() -> None:
+    upgrade = b"GET /charge HTTP/1.1\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n"
+    site = known(READ, as_lamp(Operation.CONNECT, ""), as_lamp(Operation.PUBLISH, "a/b"))
+    talk = Talk(site).open()
+    for payload in (upgrade, websocket(CONNECT), websocket(PUBLISH[:3], 2) + websocket(PUBLISH[3:], 0x80)):
+        raw = talk.client(PSH | ACK, payload)
+        assert talk.say(payload).send == (raw,)
+    assert resets(talk.say(websocket(PUBLISH.replace(b"a/b", b"a/c")))) == BOTH
+
+
+def test_what_nobody_reads_in_a_websocket_needs_a_grant_of_its_own() -> None:
+    upgrade = b"GET /charge HTTP/1.1\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n"
+    opaque = access("websocket", Operation.CONNECT, "/charge", endpoint=HTTP)
+    for grants, passes in ((known(READ), False), (known(READ, opaque), True)):
+        talk = Talk(grants).open()
+        talk.say(upgrade)
+        frame = websocket(NOISE)
+        raw = talk.client(PSH | ACK, frame)
+        assert (raw in talk.say(frame).send) is passes
+
+
+def test_requests_of_http_2_are_judged_stream_by_stream() -> None:
+    first = PREFACE + http2(1, 1, b"\x82\x86\x44\x07/charge", 5)
+    second = http2(1, 3, b"\x82\x86\x44\x05/door", 5)
+    talk = Talk(known(READ)).open()
+    raw = talk.client(PSH | ACK, first)
+    assert talk.say(first).send == (raw,)
+    assert resets(talk.say(second)) == BOTH
+
+
+def test_tunnel_whose_content_nobody_reads_is_denied_unless_it_is_allowed() -> None:
+    connect = b"CONNECT host:22 HTTP/1.1\r\nHost: host:22\r\n\r\n"
+    opening = access("http", Operation.CONNECT, "host:22", endpoint=HTTP)
+    unread = access("unknown", Operation.CONNECT, "", endpoint=HTTP)
+    for site, passes in ((known(opening), False), (known(opening, unread), True)):
+        talk = Talk(site).open()
+        assert talk.say(connect).send
+        raw = talk.client(PSH | ACK, NOISE)
+        assert (raw in talk.say(NOISE).send) is passes
