@@ -16,6 +16,7 @@ from controller.dpi import (
     coap_tcp,
     dhcp,
     dhcpv6,
+    dnp3,
     dns,
     dtls,
     enip,
@@ -146,6 +147,13 @@ PROTOCOLS: tuple[Protocol, ...] = (
         recognise=s7.recognise,
         opens=lambda _: s7.S7Stream(),
         resumes=s7.S7Stream,
+    ),
+    Protocol(
+        "dnp3",
+        frozenset({dnp3.PORT}),
+        recognise=dnp3.recognise,
+        opens=lambda _: dnp3.Dnp3Stream(),
+        resumes=dnp3.Dnp3Stream,
     ),
     Protocol("bacnet", frozenset({bacnet.PORT}), bacnet.datagram),
     Protocol(
