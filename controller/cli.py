@@ -235,6 +235,10 @@ def _rename(arguments: Arguments) -> int:
     return _done(arguments, "Renamed", f"{kind}/{segment(arguments.id)}/rename", name=arguments.name)
 
 
+def _forget(arguments: Arguments) -> int:
+    return _done(arguments, "Forgotten; the log stays", f"devices/{segment(arguments.device)}/forget")
+
+
 def _block(arguments: Arguments) -> int:
     blocked = arguments.verb == "block"
     word = "Blocked: nothing of it passes" if blocked else "Admitted again"
@@ -599,6 +603,8 @@ def _parser() -> Parser:
     files.add_import(
         add("import", _import, "Make the model what an edited file says, after a look at the changes")
     )
+    forget = add("forget", _forget, "Take a device out of the model, with all that is known of it")
+    forget.add_argument("device", metavar="DEVICE")
     for verb, text in (("block", "Let nothing of a device pass"), ("unblock", "Let a device in again")):
         add(verb, _block, text).add_argument("device", metavar="DEVICE")
     return top

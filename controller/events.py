@@ -342,6 +342,15 @@ class SameAs:
 
 
 @dataclass(frozen=True, slots=True)
+class Forget:
+    """Take a device out of the model, with its services and all that is known of them; the log stays."""
+
+    token: int
+    device: DeviceId
+    by: str
+
+
+@dataclass(frozen=True, slots=True)
 class Verify:
     """Read back the flows of every switch, and say how they compare with the model."""
 
@@ -410,7 +419,7 @@ class NotStored:
 
 
 Order = Decide | Undo | Learn | Rename | Move | Block | Pause | SameAs | Import  # what changes the model
-Command = Order | Verify
+Command = Order | Forget | Verify
 FromInspector = (
     Observed
     | ConnectionSettled
@@ -476,7 +485,10 @@ class AuditEntry:
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """What one transaction writes; values replace what has the same id."""
+    """What one transaction writes; values replace what has the same id.
+
+    What is forgotten goes first; with a device its services.
+    """
 
     devices: tuple[Device, ...] = ()
     services: tuple[Service, ...] = ()
@@ -484,6 +496,8 @@ class Record:
     forgotten: tuple[Access, ...] = ()
     decisions: tuple[Decision, ...] = ()
     audit: tuple[AuditEntry, ...] = ()
+    forgotten_devices: tuple[DeviceId, ...] = ()
+    forgotten_decisions: tuple[int, ...] = ()
 
 
 # ---------------------------------------------------------------- effects

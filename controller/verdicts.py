@@ -63,13 +63,14 @@ class SetDevice:
 
 @dataclass(frozen=True, slots=True)
 class SetService:
-    """A service that is known, where it lives now, and what it calls itself."""
+    """A service that is known, where it lives now, and what it calls itself; or one that is `gone`."""
 
     service: ServiceId
     device: DeviceId
     own_name: str
     learning: bool
     endpoints: tuple[Endpoint, ...] = ()
+    gone: bool = False
     kind: Literal["service"] = "service"
 
 
@@ -203,6 +204,8 @@ class VerdictTable:
                 del self._by_name[old.device, old.own_name]
             for endpoint in old.endpoints:
                 self._listening[old.device, endpoint].discard(row.service)
+        if row.gone:
+            return
         self._services[row.service] = row  # last, so that a copy made by deltas() settles conflicts alike
         self._living_on.setdefault(row.device, {})[row.service] = row
         self._by_name[row.device, row.own_name] = row.service

@@ -226,6 +226,8 @@ class Decisions:
             forgotten = current is None and made.request == IMPORTED
             if not forgotten and (current is None or current.decision != made.id):
                 continue  # decided again since
+            if not {access.client, access.server} <= self.state.site.services.keys():
+                continue  # forgotten with its device
             changed.append((access, current))
             before = self._before(access, made)
             if before is None:

@@ -21,6 +21,7 @@ from controller.events import (
     FlowCounters,
     FlowGone,
     FlowsRead,
+    Forget,
     Import,
     InspectorCounters,
     InspectorDown,
@@ -134,6 +135,8 @@ class Firewall:
                 return self._command(self._decisions.carry_out(event, now), lines, now)
             case NotStored():
                 return self._not_stored(event, now)
+            case Forget():
+                return self._forget(event, now)
             case Verify():
                 return self._verify(event, now)
         if isinstance(event, _VISIBLE):
@@ -245,6 +248,7 @@ class Firewall:
                 | SameAs()
                 | Import()
                 | NotStored()
+                | Forget()
                 | Verify()
             ):
                 raise AssertionError("commands are handled before")
@@ -489,6 +493,24 @@ class Firewall:
         )
         self._state.note("not stored", answer.message, now)
         return [*self._enforce(), answer, Report("error", answer.message)]
+
+    def _forget(self, event: Forget, now: float) -> Sequence[Effect]:
+        """What nobody knows any more is denied, so that a store that fails may do its part later."""
+        device = self._state.site.devices.get(event.device)
+        if device is None or device.place is not Place.SITE:
+            text = f"no device here has the id {visible(event.device)}"
+            return [Answer(event.token, code="not found", message=text, remedy="see 'graphwall devices'")]
+        if any(device.mac == known.mac for known in self._config.devices):
+            text = f"{visible(device.name)} is described in site.yaml"
+            return [Answer(event.token, code="not allowed", message=text, remedy="take it out there first")]
+        for number in self._state.forget(device.id):
+            self._enforced.pop(number, None)
+            self._unsettled.discard(number)
+        self._policies.clear()
+        self._state.dirty.switches |= set(self._fabric.switches)
+        text = f"{visible(device.name)} ({device.mac}) is forgotten"
+        self._state.note("forgotten", text, now, by=event.by, subject=device.id)
+        return [*self._enforce(), Persist(self._state.unsaved()), Answer(event.token)]
 
     def _verify(self, event: Verify, now: float) -> Sequence[Effect]:
         """What is asked for is made from the whole model again, and then compared with what is there."""

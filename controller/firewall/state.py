@@ -52,6 +52,7 @@ class State:
         self._pairs_of: defaultdict[DeviceId, set[Pair]] = defaultdict(set)
         self._changed: tuple[set[DeviceId], set[ServiceId], set[Access]] = (set(), set(), set())
         self._forgotten: set[Access] = set()
+        self._gone: tuple[set[DeviceId], set[int]] = (set(), set())  # devices, decisions
         self._audit: list[AuditEntry] = []
         ids = {d.id: known.id for d in config.devices if (known := self.site.by_mac(d.mac)) is not None}
         self._watched = {
@@ -164,6 +165,42 @@ class State:
         self._forgotten.add(access)
         self._tell(SetGrant(access, None))
         self.update_pairs(self._pairs_for(old), withdraw=True)
+
+    def forget(self, device: DeviceId) -> tuple[int, ...]:
+        """Take a device of the site out, with all that is known of it; the decisions that went with it.
+
+        Those are about nothing else. Flows must be compiled anew for all switches.
+        """
+        self.revision += 1
+        site = self.site
+        services = site.services_on(device)
+        gone = tuple(
+            made.id
+            for made in self.decisions.values()
+            if made.device == device
+            or (made.accesses and all({a.client, a.server} & services for a in made.accesses))
+        )
+        for access in {r.access for service in services for r in site.graph.of(service)}:
+            self.remove(access)
+        for name in services:
+            self._tell(replace(_row(site.services[name]), gone=True))
+            site.remove_service(name)
+            self._changed[1].discard(name)
+        old = site.devices[device]
+        site.remove_device(device)
+        for address in old.addresses:
+            if site.by_address(address) is None:
+                self._tell(SetAddress(address, ()))
+        self._tell(SetDevice(device, gone=True))
+        for number in gone:
+            del self.decisions[number]
+        self._changed[0].discard(device)
+        self.dirty.devices.discard(device)
+        self._pairs_of.pop(device, None)
+        self.listening.pop(device, None)
+        self._gone[0].add(device)
+        self._gone[1].update(gone)
+        return gone
 
     def note(self, event: str, text: str, now: float, by: str = "", subject: str = "") -> AuditEntry:
         """Write a line into the audit log."""
@@ -295,15 +332,19 @@ class State:
             services=tuple(self.site.services[s] for s in services),
             relationships=tuple(r for r in found if r is not None),
             forgotten=tuple(self._forgotten),
+            forgotten_devices=tuple(self._gone[0]),
+            forgotten_decisions=tuple(self._gone[1]),
             audit=tuple(self._audit),
         )
         self._changed = (set(), set(), set())
-        self._forgotten, self._audit = set(), []
+        self._forgotten, self._gone, self._audit = set(), (set(), set()), []
         return record
 
     def save_again(self, record: Record) -> None:
         """A record was not stored: what it held is unsaved again, but for its decisions and log."""
         devices, services, accesses = self._changed
+        self._gone[0].update(record.forgotten_devices)
+        self._gone[1].update(record.forgotten_decisions)
         devices.update(device.id for device in record.devices)
         services.update(service.id for service in record.services)
         for access in (*record.forgotten, *(r.access for r in record.relationships)):
@@ -327,7 +368,7 @@ class State:
 
     @property
     def has_unsaved(self) -> bool:
-        return any(self._changed) or bool(self._forgotten or self._audit)
+        return any(self._changed) or any(self._gone) or bool(self._forgotten or self._audit)
 
 
 def switch_of(site: Site, device: Device) -> int | None:

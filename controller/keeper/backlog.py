@@ -71,12 +71,18 @@ def merged(older: Record, newer: Record) -> Record:
     """
     gone = set(newer.forgotten)
     still = tuple(r for r in older.relationships if r.access not in gone)
+    lost, void = set(newer.forgotten_devices), set(newer.forgotten_decisions)
+    devices = tuple(device for device in older.devices if device.id not in lost)
+    services = tuple(service for service in older.services if service.device not in lost)
+    decisions = tuple(decision for decision in older.decisions if decision.id not in void)
     return Record(
-        devices=_latest(older.devices + newer.devices, lambda device: device.id),
-        services=_latest(older.services + newer.services, lambda service: service.id),
+        devices=_latest(devices + newer.devices, lambda device: device.id),
+        services=_latest(services + newer.services, lambda service: service.id),
         relationships=_latest(still + newer.relationships, lambda relationship: relationship.access),
         forgotten=_latest(older.forgotten + newer.forgotten, lambda access: access),
-        decisions=_latest(older.decisions + newer.decisions, lambda decision: decision.id),
+        forgotten_devices=_latest(older.forgotten_devices + newer.forgotten_devices, lambda device: device),
+        forgotten_decisions=_latest(older.forgotten_decisions + newer.forgotten_decisions, lambda one: one),
+        decisions=_latest(decisions + newer.decisions, lambda decision: decision.id),
         audit=(older.audit + newer.audit)[-AUDIT_KEPT:],
     )
 

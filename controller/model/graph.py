@@ -109,6 +109,11 @@ class CommunicationGraph:
         if not edge:
             self.networkx.remove_edge(access.client, access.server)
 
+    def remove_service(self, service: ServiceId) -> None:
+        """Forget a service that has no relationships any more."""
+        if service in self.networkx:
+            self.networkx.remove_node(service)
+
     def _edge(self, client: ServiceId, server: ServiceId) -> Edge | None:
         edges: Any = self.networkx.succ.get(client, {})
         return cast("Edge | None", edges.get(server))

@@ -99,6 +99,18 @@ class Site:
     def router(self) -> DeviceId | None:
         return next(iter(self._routers), None)
 
+    def remove_device(self, device: DeviceId) -> None:
+        """Forget a device of the site; its services and their relationships must be gone before."""
+        old = self.devices.pop(device)
+        for address in old.addresses:
+            if self._by_address.get(address) == device:
+                del self._by_address[address]
+        if old.mac is not None and self._by_mac.get(old.mac) == device:
+            del self._by_mac[old.mac]
+        self.paused.discard(device)
+        self._routers.pop(device, None)
+        self._services_on.pop(device, None)
+
     # Services
 
     def put_service(self, service: Service) -> None:
@@ -108,6 +120,13 @@ class Site:
         self.services[service.id] = service
         self._services_on[service.device].add(service.id)
         (self.learning.add if service.learning else self.learning.discard)(service.id)
+
+    def remove_service(self, service: ServiceId) -> None:
+        """Forget a service; its relationships must be gone before."""
+        old = self.services.pop(service)
+        self._services_on[old.device].discard(service)
+        self.learning.discard(service)
+        self.graph.remove_service(service)
 
     def services_on(self, device: DeviceId) -> frozenset[ServiceId]:
         return frozenset(self._services_on.get(device, ()))

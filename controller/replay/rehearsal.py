@@ -322,6 +322,11 @@ class Kept:
     def put(self, record: Record) -> None:
         for access in record.forgotten:
             self._relationships.pop(access, None)
+        gone = record.forgotten_devices
+        self._devices = {name: d for name, d in self._devices.items() if name not in gone}
+        self._services = {name: s for name, s in self._services.items() if s.device not in gone}
+        for number in record.forgotten_decisions:
+            self._decisions.pop(number, None)
         self._devices.update((d.id, d) for d in record.devices)
         self._services.update((s.id, s) for s in record.services)
         self._relationships.update((r.access, r) for r in record.relationships)

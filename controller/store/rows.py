@@ -476,6 +476,13 @@ def write(connection: sqlite3.Connection, record: Record) -> None:
     """What is forgotten goes first: what the same record also holds is there afterwards."""
     put = connection.executemany
     put(_FORGET, map(_access_row, record.forgotten))
+    for gone in map(escaped, record.forgotten_devices):
+        connection.execute("DELETE FROM service WHERE device = ?", (gone,))
+        connection.execute("DELETE FROM device WHERE id = ?", (gone,))
+    for number in record.forgotten_decisions:
+        connection.execute("DELETE FROM decision_access WHERE of = ?", (number,))
+        connection.execute("DELETE FROM decision_before WHERE of = ?", (number,))
+        connection.execute("DELETE FROM decision WHERE id = ?", (number,))
     put(_PUT_DEVICE, map(_device_row, record.devices))
     put(_PUT_SERVICE, map(_service_row, record.services))
     for decision in record.decisions:

@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable
 from fastapi import APIRouter, Response
 from starlette.concurrency import run_in_threadpool
 
-from controller.events import Answer, Block, Command, Decide, Learn, Move, Pause, Rename, SameAs, Undo
+from controller.events import Answer, Block, Command, Decide, Forget, Learn, Move, Pause, Rename, SameAs, Undo
 from controller.model.relationship import DeviceId, ServiceId
 from controller.people import Role
 from controller.view import DecisionView, SiteView
@@ -156,5 +156,10 @@ def commanding(carry_out: Carrier, clock: Callable[[], float] = time.time) -> AP
     async def block(asker: AManager, name: str, body: Blocking | None = None) -> Response:
         """Quarantine a device, or with `blocked: false` admit it again."""
         return await carry_out(Block(0, DeviceId(name), body.blocked if body else True, asker.by))
+
+    @router.post("/devices/{name:path}/forget", response_model=Carried)
+    async def forget(asker: AManager, name: str) -> Response:
+        """Take a device out of the model, with all that is known of it; the log stays."""
+        return await carry_out(Forget(0, DeviceId(name), asker.by))
 
     return router
