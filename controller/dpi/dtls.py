@@ -30,10 +30,16 @@ def _wrong(what: str, offset: int) -> Malformed:
 
 
 def _is_record(data: bytes, at: int) -> bool:
-    """Whether the header of a record with all its content is at `at`."""
+    """Whether the header of a record with all its content is at `at`.
+
+    Servers take a hello with any minor version (RFC 6347, section 4.2.1, wants 1.0 there).
+    """
     if len(data) < at + _HEADER or data[at] not in _TYPES or data[at + 1] != 0xFE:
         return False
-    return data[at + 2] in _MINORS and at + _HEADER + (data[at + 11] << 8 | data[at + 12]) <= len(data)
+    if at + _HEADER + (data[at + 11] << 8 | data[at + 12]) > len(data):
+        return False
+    hello = data[at] == _HANDSHAKE and data[at + 3 : at + 5] == b"\0\0" and data[at + 13 : at + 14] == b"\1"
+    return data[at + 2] in _MINORS or hello
 
 
 def datagram(payload: bytes, src_port: int, dst_port: int) -> Datagram | None:

@@ -12,6 +12,7 @@ from controller.inspector.judgement.observations import Ends
 from controller.model.relationship import Access
 
 IDLE: Final = 120.0  # seconds after which an answer is an answer to nothing
+OPAQUE_IDLE: Final = 3600.0  # the same behind a hello: sensors keep a session of DTLS for long
 DISCOVERY: Final = 30.0  # seconds that devices may answer to whoever looks for them
 ONCE: Final = 60.0  # seconds that a request which was allowed once may be answered
 PER_ASKER: Final = 4096  # conversations of one address; its oldest gives way
@@ -74,7 +75,8 @@ class Conversations:
         conversation = mine.get(key) if mine is not None else None
         if conversation is None:
             return None
-        if not -IDLE < now - conversation.last < IDLE or now >= conversation.ends_at:
+        idle = OPAQUE_IDLE if conversation.opaque else IDLE
+        if not -idle < now - conversation.last < idle or now >= conversation.ends_at:
             self.close(asker, key)
             return None
         return conversation
@@ -122,7 +124,8 @@ class Conversations:
             mine = self._by_asker[asker]
             while mine:
                 key, conversation = next(iter(mine.items()))
-                if -IDLE < now - conversation.last < IDLE:
+                idle = OPAQUE_IDLE if conversation.opaque else IDLE
+                if -idle < now - conversation.last < idle:
                     break
                 del mine[key]
                 self._count -= 1

@@ -27,6 +27,9 @@ from controller.verdicts import GROUP
 ANYBODY: Final = ""  # instead of an address in the key of a conversation with a group
 
 _HELLOS: Final = frozenset({"dtls", "quic"})  # that nothing can be read behind
+_LONG_HEADER: Final = (
+    b"\xc0"  # the first byte of a packet that might open QUIC in an unknown version; or more
+)
 
 _ECHO: Final = Message("icmp", "Echo Request", Operation.LOOKUP, "")
 _ECHO_REQUEST: Final = {ICMP: 8, 58: 128}
@@ -92,8 +95,10 @@ class DatagramJudge:
             if self._answers(self._udp, destination, destination_port, source, source_port, now, surely):
                 judge.counters["answers"] += 1
                 return NOTHING if observed else Outcome((raw,))
-            goes_on = self._open(self._udp, source, (source_port, destination, destination_port), now)
-            if goes_on is not None and (not messages or goes_on.opaque):
+            key = (source_port, destination, destination_port)
+            goes_on = self._open(self._udp, source, key, now)
+            if goes_on is not None and (not messages or _behind_hello(goes_on, raw, headers)):
+                self._udp.used(source, key, goes_on, now)
                 judge.counters["answers"] += 1  # the client's own acknowledgement
                 return NOTHING if observed else Outcome((raw,))
         if datagram.answer or not messages:
@@ -119,7 +124,11 @@ class DatagramJudge:
         if conversation is not None and not judge.still(conversation.carried, now):
             conversations.close(client, key)
             conversation = None
-        if conversation is not None and conversation.opaque and messages[0].protocol not in _HELLOS:
+        if (
+            conversation is not None
+            and messages[0].protocol not in _HELLOS
+            and _behind_hello(conversation, frames[-1], headers)
+        ):
             conversations.used(client, key, conversation, now)  # looks like it by chance
             return Outcome(() if observed else frames)
         carried = Carried(judge.version) if conversation is None else conversation.carried
@@ -228,6 +237,12 @@ class DatagramJudge:
 
     def __len__(self) -> int:
         return len(self._udp) + len(self._echoes)
+
+
+def _behind_hello(conversation: Conversation, raw: bytes, headers: Headers) -> bool:
+    """Whether a datagram, whatever it looks like, comes behind a hello that was allowed."""
+    at = headers.payload_offset
+    return conversation.opaque and raw[at : at + 1] < _LONG_HEADER
 
 
 def is_error(headers: Headers) -> bool:

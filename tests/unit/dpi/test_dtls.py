@@ -30,6 +30,11 @@ def test_hello_is_known_on_any_port() -> None:
     assert said(dtls(DTLS_BODY), 1, 2).messages
 
 
+def test_hello_is_known_by_any_minor_version() -> None:
+    for minor in (0xFF, 0xFC, 0x00, 0x99):
+        assert said(b"\x16\xfe" + bytes([minor]) + dtls(DTLS_BODY)[3:]).messages[0].resource == "lamp.example"
+
+
 def test_hello_in_two_records_of_one_datagram_is_whole() -> None:
     assert said(b"".join(dtls_parts(50))).messages[0].resource == "lamp.example"
 

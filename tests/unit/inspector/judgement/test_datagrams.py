@@ -340,6 +340,14 @@ def test_what_follows_an_allowed_hello_passes_unread() -> None:
     assert all(site.passes(raw) for raw in later)
     assert site.passes(udp(B, W, 4433, 40000, b"\x41" + bytes(100)))
     assert not site.passes(quic_frame(quic("door.example")))  # another hello is judged
+    assert not site.passes(quic_frame(b"\xc0\xff\0\0\x1d\0\0" + bytes(1200)))  # and one of an older version
+    for _ in range(5):
+        site.now += IDLE / 2
+        assert site.passes(later[0])  # though its answers are not seen here
+    site.now += 10 * IDLE
+    assert site.passes(later[0])
+    site.now += 40 * IDLE
+    assert not site.passes(later[0])
 
 
 def test_hello_in_two_datagrams_passes_as_a_whole_or_not_at_all() -> None:
