@@ -7,7 +7,7 @@ everything at once. Stands at this level for what tests/scenarios has real switc
 import itertools
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from controller.config import parse
@@ -215,6 +215,7 @@ DEVICES = (
     ("tablet", "Kitchen tablet", "tablet", "Palmtree", 1),
 )
 ROUTER = ", roles: [router, dhcp, dns, ntp]"
+SWITCHES = {1: "cellar", 2: "hall"}
 NEWCOMER = "battery-2"  # joins later, and nobody has named it
 
 HABITS = (
@@ -237,14 +238,15 @@ def described(devices: Sequence[tuple[str, str, str, str, int]]) -> str:
     """site.yaml of these devices."""
     lines = [
         "site: Rose cottage",
-        "switches: [{name: cellar, dpid: 1}, {name: hall, dpid: 2}]",
+        f"switches: [{{name: {SWITCHES[1]}, dpid: 1}}, {{name: {SWITCHES[2]}, dpid: 2}}]",
         "learning: {minimum: 10m, quiet: 1h, maximum: 7d}",
         "devices:",
     ]
-    for number, (key, name, kind, vendor, _) in enumerate(devices, 1):
+    for number, (key, name, kind, vendor, switch) in enumerate(devices, 1):
         lines += [
             f'  - {{id: {key}, name: "{name}", kind: {kind}, vendor: {vendor}, mac: "{mac_of(number)}",',
-            f"     addresses: [{address_of(number)}]{ROUTER if kind == 'router' else ''}}}",
+            f"     switch: {SWITCHES[switch]}, port: {number}, addresses: [{address_of(number)}]",
+            f"     {ROUTER if kind == 'router' else ''}}}",
         ]
     return "\n".join(lines)
 
@@ -252,11 +254,8 @@ def described(devices: Sequence[tuple[str, str, str, str, int]]) -> str:
 def settled(devices: Sequence[tuple[str, str, str, str, int]], habits: Sequence[Talk]) -> Household:
     """These devices, that have learnt these habits three days ago."""
     home = Household(described(devices), [*(device[0] for device in devices), NEWCOMER])
-    ports: dict[int, Iterator[int]] = {1: itertools.count(1), 2: itertools.count(1)}
-    for number in ports:
+    for number in SWITCHES:
         home.switch(number, len(devices) + 1)
-    for key, _, _, _, switch in devices:
-        home.plug(key, switch, next(ports[switch]))
     for talk in habits:
         home.say(talk)
     home.pass_days(2)

@@ -40,7 +40,7 @@ function questions(request) {
       const view = state.relationships.get(id);
       return html`<label><input type="checkbox" .checked=${!left.has(id)} @change=${change(id)}>
         <bdi>${visible(request.questions[n], 200)}</bdi>
-        ${view?.risk ? riskChip(view.risk) : ""}</label>`;
+        ${view ? riskChip(view.risk) : ""}</label>`;
     })}</fieldset>`;
 }
 

@@ -15,7 +15,7 @@ const SMALL = 40; // devices; a site so small is shown whole
 const narrow = matchMedia("(max-width: 48rem)");
 
 const options = {
-  level: "device", open: new Set(), focus: null, infrastructure: false, mediated: false, switch: null, search: "",
+  level: "device", open: new Set(), focus: null, infrastructure: false, mediated: true, switch: null, search: "",
 };
 const tones = new Set(["ask", "no", "ok"]);
 let chosen = null;

@@ -4,6 +4,7 @@ import * as api from "./api.js";
 import { announce, complain, toast } from "./toast.js";
 import { html } from "./vendor/lit-html/lit-html.js";
 import { changed, forgetAnswered, keepAnswered, state } from "./store.js";
+import { askWhether } from "./sheet.js";
 import { may } from "./words.js";
 
 const WAIT = 1; // s that an answer is waited for until it is in force; it may come later
@@ -82,8 +83,15 @@ export async function sameAs(request) {
   keepAnswered(request, null, true);
   changed(true);
   try {
-    const done = await api.post(`/requests/${api.part(request.id)}/same-as`, { device: request.suggestion.device });
-    carried(request, done, true, true);
+    const call = (confirmed) => api.post(`/requests/${api.part(request.id)}/same-as`,
+      { device: request.suggestion.device, wait: WAIT, confirmed });
+    const done = await call(false).catch(async (problem) => {
+      if (problem.code !== "confirm") throw problem;
+      return await askWhether("Are you sure?", `${problem.message}. ${problem.remedy}`, { yes: "Same permissions", tone: "danger" })
+        ? call(true) : null;
+    });
+    if (done) carried(request, done, true, true);
+    else forgetAnswered(request.id);
   } catch (problem) {
     forgetAnswered(request.id);
     complain(problem);

@@ -10,9 +10,9 @@ import { askPause, endPause } from "./pausing.js";
 import { to } from "./router.js";
 import { code, name, visible } from "./safe.js";
 import { askText, askWhether } from "./sheet.js";
-import { changed, relationshipsOf, servicesOf, state } from "./store.js";
+import { changed, lastSeen, relationshipsOf, servicesOf, state } from "./store.js";
 import { complain, toast } from "./toast.js";
-import { ago, count, exactly, may, now, STATUSES } from "./words.js";
+import { ago, exactly, may, now, some, STATUSES } from "./words.js";
 import { openWhy } from "./why.js";
 
 const MOST = 30;
@@ -26,7 +26,7 @@ async function rename(path, one) {
   try {
     await call(given);
     one.name = given;
-    one.named_by_manager = true;
+    one.certainty = "given";
     changed(true);
     toast({ text: html`It is called ${name(given)} from now on.`, icon: "pencil", tone: "ok",
       undo: () => call(before).then(() => { one.name = before; changed(true); }, complain) });
@@ -55,7 +55,7 @@ export function line(view) {
   const passes = known.tone === "ok";
   return html`<li class="entry ${known.tone}"><span class="mark">${icon(known.icon)}</span>
     <div><p><bdi>${visible(status === "pending" || status === "expired" ? view.sentence : may(view.sentence, passes), 300)}</bdi></p>
-      <p class="small">${known.word} · ${passes ? `${count(allowed)} times` : `${count(refused)} times blocked`} · ${ago(last_seen)}</p></div>
+      <p class="small">${known.word} · ${passes ? some(allowed, "time") : `${some(refused, "time")} blocked`} · ${ago(last_seen)}</p></div>
     <div class="tools"><button class="bare" aria-label="Why? ${visible(view.sentence, 200)}" title="Why?" @click=${() => openWhy(view.id)}>${icon("question")}</button></div></li>`;
 }
 
@@ -110,7 +110,7 @@ export const devicePage = {
       ${here ? programs(device) : ""}
       <section class="group"><h2>What it may and may not do</h2>${does(device)}</section>
       <details class="more"><summary>Details</summary><dl class="facts">
-        ${deviceRows("Name", device)}${row("First seen", exactly(device.first_seen))}${row("Last seen", exactly(device.last_seen))}
+        ${deviceRows("Name", device)}${row("First seen", exactly(device.first_seen))}${row("Last seen", exactly(lastSeen(device)))}
         ${row("May be", device.roles?.length ? device.roles.join(", ") : "")}${row("Id", code(device.id))}</dl></details>
     </div>`;
   },

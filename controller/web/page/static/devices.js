@@ -5,7 +5,7 @@ import { repeat } from "./vendor/lit-html/directives/repeat.js";
 import { icon, tile } from "./icons.js";
 import { to } from "./router.js";
 import { name, visible } from "./safe.js";
-import { changed, state } from "./store.js";
+import { changed, lastSeen, state } from "./store.js";
 import { ago, left, now, some, CERTAINTIES } from "./words.js";
 
 let sought = "";
@@ -26,15 +26,14 @@ export function standing(device) {
 
 /** How sure the name is; silent where a person gave it. */
 export const certainty = (device) => {
-  const word = device.named_by_manager ? "given" : device.certainty;
-  return word && word !== "given" ? CERTAINTIES[word] ?? "" : "";
+  return device.certainty === "given" ? "" : CERTAINTIES[device.certainty] ?? "";
 };
 
 function line(device) {
   const stands = device.place === "site" ? standing(device) : null;
   const kind = [device.vendor, device.kind].filter(Boolean).map((word) => visible(word, 30)).join(" · ");
   return html`<li><a class="device" href=${to("device", device.id)}>${tile(device)}
-    <span class="who">${name(device.name)}<small>${kind || certainty(device) || (device.place === "remote" ? "on the internet" : "kind unknown")} · ${ago(device.last_seen)}</small></span>
+    <span class="who">${name(device.name)}<small>${kind || (device.place === "remote" ? "on the internet" : certainty(device))} · ${ago(lastSeen(device))}</small></span>
     ${stands && stands.tone !== "ok" ? html`<span class="chip ${stands.tone}">${icon(stands.icon)}${stands.word}</span>` : ""}${icon("right")}</a></li>`;
 }
 

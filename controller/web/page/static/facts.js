@@ -5,7 +5,7 @@ import { code, name } from "./safe.js";
 import { state } from "./store.js";
 import { count, exactly } from "./words.js";
 
-export const row = (word, value) => (value === "" || value === null || value === undefined ? ""
+export const row = (word, value) => (value === "" || value === null || value === undefined || value.length === 0 ? ""
   : html`<div><dt>${word}</dt><dd>${value}</dd></div>`);
 
 /** "eth3 of switch hall". */

@@ -8,7 +8,7 @@ import { icon, tile } from "./icons.js";
 import { to } from "./router.js";
 import { name, visible } from "./safe.js";
 import { openSheet, redrawSheet } from "./sheet.js";
-import { changed, deviceOf, learning, state } from "./store.js";
+import { changed, deviceOf, graduatedSince, learning, state } from "./store.js";
 import { complain, toast } from "./toast.js";
 import { left, now, some } from "./words.js";
 import { openWhy } from "./why.js";
@@ -67,14 +67,53 @@ function program(view) {
     <small>${visible(view.service.name)}</small></div>${lesson(view)}</li>`;
 }
 
+// What was learnt since somebody looked last: rated by risk, and put before him once.
+
+const LOOKED = "graphwall-looked";
+const AT_ONCE = 6;
+const REVIEWS = 60; // at most; each is a question to the controller
+let reviews = null; // {learnt, look: [{view, found}]} while it is on the page
+
+export const lookedAt = () => Number(localStorage.getItem(LOOKED)) || 0;
+
+async function reviewAll() {
+  const fresh = graduatedSince(lookedAt()).slice(0, REVIEWS);
+  reviews = fresh.length ? { learnt: 0, look: [], programs: fresh.length } : null;
+  for (let n = 0; n < fresh.length; n += AT_ONCE) {
+    const some_ = fresh.slice(n, n + AT_ONCE);
+    const found = await Promise.all(some_.map((view) => api.get(`/services/${api.part(view.service.id)}/review`).catch(() => null)));
+    for (const review of found.filter(Boolean)) {
+      reviews.learnt += review.learnt;
+      const known = new Set(reviews.look.map((one) => one.relationship));
+      reviews.look.push(...review.worth_a_look.filter((one) => !known.has(one.relationship)));
+    }
+    changed(true);
+  }
+}
+
+function finish() {
+  localStorage.setItem(LOOKED, String(now()));
+  reviews = null;
+  changed(true);
+}
+
+function learntLately() {
+  if (!reviews) return "";
+  return html`<section class="card" aria-label="What was learnt"><h2>${some(reviews.programs, "program has", "programs have")} finished learning</h2>
+    ${found({ learnt: reviews.learnt, worth_a_look: reviews.look })}
+    <div class="row end"><button class="primary" @click=${finish}>${icon("check")}I have looked</button></div></section>`;
+}
+
 export const learningPage = {
   title: "Learning",
+  enter: reviewAll,
   view() {
     const now_ = learning().sort((a, b) => a.learning.progress - b.learning.progress);
     const done = [...state.services.values()].filter((view) => !view.learning && view.device?.place !== "remote" && view.relationships > 0)
       .sort((a, b) => (deviceOf(a.service.id)?.name ?? "").localeCompare(deviceOf(b.service.id)?.name ?? ""));
     return html`<div class="page narrow"><h1>Learning</h1>
       <p class="lead">While a program learns, all that it does passes and is taken for normal. It ends by itself once nothing new comes.</p>
+      ${learntLately()}
       <section class="group"><h2>Learning now <span class="count">${now_.length || ""}</span></h2>
         ${now_.length ? html`<ul class="list">${repeat(now_, (view) => view.service.id, program)}</ul>`
           : html`<p class="empty small">${icon("guarded")}Nothing is learning: whatever is new is blocked, and you are asked.</p>`}</section>

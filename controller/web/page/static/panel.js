@@ -8,7 +8,7 @@ import { accessRows, row } from "./facts.js";
 import { icon, tile } from "./icons.js";
 import { to } from "./router.js";
 import { code, name, visible } from "./safe.js";
-import { changed, relationshipsOf, servicesOf, state } from "./store.js";
+import { changed, lastSeen, relationshipsOf, servicesOf, state } from "./store.js";
 import { bytes, count, exactly, may, some, STATUSES, TREATMENTS } from "./words.js";
 import { openWhy } from "./why.js";
 
@@ -54,10 +54,10 @@ const matchText = (value) => (typeof value === "string" ? value
   : Array.isArray(value) ? value.map(matchText).join(", ")
   : Object.entries(value ?? {}).filter(([, one]) => one !== null && one !== undefined).map(([key, one]) => `${key}=${typeof one === "object" ? matchText(one) : one}`).join(", "));
 
-function decidedBy(relationship) {
+function decidedBy({ relationship, decided_by: by }) {
   const made = state.decisions.get(relationship.decision)?.decision;
-  if (!made) return relationship.status === "learned" ? "learnt by itself" : "";
-  return html`${name(made.by)}, ${exactly(made.at)}`;
+  if (made) return html`${name(made.by)}, ${exactly(made.at)}`;
+  return by ? name(by) : relationship.status === "learned" ? "nobody: it was learnt" : "";
 }
 
 /** One relationship, whole. */
@@ -68,7 +68,7 @@ export function relationship(view) {
     <p class="says"><bdi>${visible(known.tone === "ask" ? view.sentence : may(view.sentence, known.tone === "ok"), 300)}</bdi></p>
     <dl class="facts">${accessRows(view)}
       ${row("Treatment", html`<strong>${view.treatment}</strong>: ${TREATMENTS[view.treatment]}`)}
-      ${row("Decided by", decidedBy(view.relationship))}
+      ${row("Decided by", decidedBy(view))}
       ${row("Counters", `${count(view.packets)} packets, ${bytes(view.bytes)}`)}
       ${row("Switches", view.switches.map((number) => code(state.switches.find((one) => one.switch === number)?.name ?? number)))}
       ${row("Id", code(view.id))}</dl>
@@ -97,7 +97,7 @@ function vertex(drawn, unfold) {
       ${device.place === "site" ? html`<span class="chip ${stands.tone}">${icon(stands.icon)}${stands.word}</span>` : html`<p class="small">on the internet</p>`}</div></header>
     <div class="row"><a class="button quiet" href=${to("device", device.id)}>Open</a>
       ${inside.length > 1 && unfold ? html`<button class="quiet" @click=${() => unfold(`d:${device.id}`)}>Show its ${inside.length} programs</button>` : ""}</div>
-    <p class="small">First seen ${exactly(device.first_seen)}; last seen ${exactly(device.last_seen)}</p>
+    <p class="small">First seen ${exactly(device.first_seen)}; last seen ${exactly(lastSeen(device))}</p>
     <ol class="entries">${views.slice(0, MOST).map(line)}</ol>`;
 }
 

@@ -4,10 +4,12 @@ import { html } from "./vendor/lit-html/lit-html.js";
 import { repeat } from "./vendor/lit-html/directives/repeat.js";
 import { card } from "./card.js";
 import { icon } from "./icons.js";
+import { lookedAt } from "./learning.js";
 import { outcome } from "./outcome.js";
 import { to } from "./router.js";
-import { learning, state } from "./store.js";
-import { left, now, some } from "./words.js";
+import { visible } from "./safe.js";
+import { graduatedSince, learning, state } from "./store.js";
+import { ago, left, may, now, some } from "./words.js";
 
 const RISKS = ["opens", "changes", "reads"];
 
@@ -38,6 +40,25 @@ function stillLearning() {
     <progress max="1" value=${average} aria-label="Learning"></progress></span>${icon("right")}</a>`;
 }
 
+function hasLearnt() {
+  const fresh = graduatedSince(lookedAt());
+  if (!fresh.length || learning().length) return "";
+  return html`<a class="learning-strip" href=${to("learning")}>${icon("guarded")}
+    <span><strong>${some(fresh.length, "program has", "programs have")} finished learning</strong>
+    From now on you are asked about what is new. Look at what was learnt.</span>${icon("right")}</a>`;
+}
+
+/** The last few answers, where there is room for them. */
+function lately() {
+  const last = [...state.decisions.values()].sort((a, b) => b.decision.id - a.decision.id).slice(0, 5);
+  if (!last.length) return "";
+  return html`<section class="lately group"><h2>Lately</h2><ol class="entries">${last.map(({ decision }) => html`
+    <li class="entry ${decision.undone_at ? "calm" : decision.approve ? "ok" : "no"}"><span class="mark">${icon(decision.approve ? "check" : "ban")}</span>
+      <div><p><bdi>${visible(may(decision.sentence, decision.approve), 200)}</bdi></p>
+      <p class="small">${visible(decision.by)}, ${ago(decision.at)}${decision.undone_at ? ", taken back" : ""}</p></div></li>`)}</ol>
+    <a href=${to("history")}>All decisions</a></section>`;
+}
+
 function peace() {
   return html`<section class="empty"><span class="drawing">${icon("guarded")}</span>
     <h2>Nothing waits for you</h2>
@@ -56,6 +77,6 @@ export const requests = {
         ${repeat(answered, (kept) => kept.request.id, outcome)}
         ${repeat(open, (request) => request.id, card)}
         ${open.length ? "" : peace()}
-      </div><aside>${stillLearning()}${glance()}</aside></div></div>`;
+      </div><aside>${stillLearning()}${hasLearnt()}${glance()}${lately()}</aside></div></div>`;
   },
 };

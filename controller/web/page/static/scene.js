@@ -23,7 +23,7 @@ const worse = (a, b) => (WORST.indexOf(a) < WORST.indexOf(b) ? a : b);
 export function isInfrastructure(state, service) {
   const view = state.services.get(service);
   const device = state.devices.get(view?.service.device);
-  return Boolean(view?.infrastructure || device?.infrastructure || device?.roles?.length);
+  return Boolean(view?.infrastructure || device?.roles?.length);
 }
 
 /** The vertex that a service is part of at this level. */

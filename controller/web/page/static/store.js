@@ -143,6 +143,9 @@ export const deviceOf = (id) => {
 /** Whether the name of a service says more than that of its device. */
 export const nameOf = (id) => deviceOf(id)?.name ?? id;
 
+/** When something of a device was seen last, by its frames or by what its programs say. */
+export const lastSeen = (device) => servicesOf(device.id).reduce((last, { service }) => Math.max(last, service.last_seen), device.last_seen);
+
 export const servicesOf = (device) =>
   [...state.services.values()].filter((view) => view.service.device === device);
 
@@ -160,5 +163,9 @@ export function passedSince(decision) {
 
 export const paused = () =>
   [...state.devices.values()].filter((device) => (device.paused_until ?? 0) > Date.now() / 1000);
+
+/** Programs at home whose learning has ended since `since`. */
+export const graduatedSince = (since) => [...state.services.values()].filter(({ service, learning: phase, relationships }) =>
+  !phase && relationships > 0 && (service.graduated ?? 0) > since && state.devices.get(service.device)?.place === "site");
 
 export const learning = () => [...state.services.values()].filter((view) => view.learning);

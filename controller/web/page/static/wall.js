@@ -10,7 +10,7 @@ import { scene } from "./scene.js";
 import { state, subscribeSeen } from "./store.js";
 import { clock, now, some, STATUSES } from "./words.js";
 
-const OPTIONS = { level: "device", open: new Set(), focus: false, infrastructure: false, mediated: false, switch: null, search: "" };
+const OPTIONS = { level: "device", open: new Set(), focus: false, infrastructure: false, mediated: true, switch: null, search: "" };
 let graph = null;
 let unsubscribe = null;
 let picture = null;
@@ -42,6 +42,6 @@ export const wall = {
       graph = new Graph(element, { readOnly: true });
       graph.start();
     }
-    graph.show(picture, "wall");
+    graph.show(picture, "site:device");
   },
 };

@@ -98,7 +98,6 @@ export function risk(word, kind = "") {
 export const may = (sentence, allowed) => sentence.replace(" wants to ", allowed ? " may " : " may not ");
 
 export const CERTAINTIES = {
-  given: "named by you",
-  announced: "says so itself",
-  guessed: "probably; our guess",
+  announced: "its own name",
+  guessed: "a guess; tap the pencil to name it",
 };
