@@ -164,18 +164,18 @@ def about(site: SiteView, wanted: str) -> Why:
         why = _answer(site, touching, pairs, (end.device,))
         known = _known_of(site, visible(site.devices[end.device].name), end)
         return why if touching else replace(why, sentences=(known, *why.sentences))
-    fitting = [view for name, view in site.relationships.items() if wanted and name.startswith(wanted)]
-    if len(fitting) == 1:
-        return _answer(site, fitting, _pairs_of(site, fitting), ())
-    if fitting:
-        names = ", ".join(view.id for view in fitting[:5])
-        raise ApiError(409, "ambiguous", f"{visible(wanted)} could be {names}", "give more of the id")
     made = next((view for view in site.decisions if str(view.decision.id) == wanted), None)
     if made is not None:
         accesses = set(made.decision.accesses)
         views = [view for view in site.relationships.values() if view.relationship.access in accesses]
         devices = () if made.decision.device is None else (made.decision.device,)
         return _answer(site, views, _pairs_of(site, views), devices, (made,))
+    fitting = [view for name, view in site.relationships.items() if wanted and name.startswith(wanted)]
+    if len(fitting) == 1:
+        return _answer(site, fitting, _pairs_of(site, fitting), ())
+    if fitting:
+        names = ", ".join(view.id for view in fitting[:5])
+        raise ApiError(409, "ambiguous", f"{visible(wanted)} could be {names}", "give more of the id")
     raise ApiError(
         404,
         "not found",
