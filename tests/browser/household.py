@@ -252,7 +252,7 @@ def described(devices: Sequence[tuple[str, str, str, str, int]]) -> str:
 
 
 def settled(devices: Sequence[tuple[str, str, str, str, int]], habits: Sequence[Talk]) -> Household:
-    """These devices, that have learnt these habits three days ago."""
+    """These devices, that have learnt these habits three days ago, and have them still."""
     home = Household(described(devices), [*(device[0] for device in devices), NEWCOMER])
     for number in SWITCHES:
         home.switch(number, len(devices) + 1)
@@ -260,6 +260,8 @@ def settled(devices: Sequence[tuple[str, str, str, str, int]], habits: Sequence[
         home.say(talk)
     home.pass_days(2)
     home.run()
+    for talk in habits:
+        home.say(talk)
     return home
 
 

@@ -7,7 +7,7 @@ import { icon } from "./icons.js";
 import { visible } from "./safe.js";
 import { spoken } from "./sentence.js";
 import { changed, deviceOf, state } from "./store.js";
-import { ago, DURATIONS, may, risk, SCOPES, some } from "./words.js";
+import { ago, DURATIONS, risk, SCOPES, some } from "./words.js";
 import { openWhy } from "./why.js";
 
 const ends = (request) => [deviceOf(request.client) ?? { name: request.client_name },
@@ -98,6 +98,7 @@ function answers(request) {
       ? "Only a manager can allow this." : "You can look, but not answer."}</p>`;
   }
   if (made.sure) return sure(request);
+  const [client] = ends(request);
   const admission = request.kind === "admission";
   const nothing = request.relationships.length > 0 && made.left.size === request.relationships.length;
   return html`
@@ -105,9 +106,8 @@ function answers(request) {
     <div class="answers">
       <button class="keep" ?disabled=${made.busy || nothing} @click=${() => answer(request, false)}>
         <span>${admission ? "Keep out" : "Keep blocked"}</span><small>until you change it</small></button>
-      <button class="allow" ?disabled=${made.busy || nothing} @click=${() => answer(request, true)}
-        aria-label="${meaning(request).title}: ${visible(may(request.sentence, true), 300)}">
-        <span>${meaning(request).title}</span><small>${meaning(request).what}</small></button>
+      <button class="allow" ?disabled=${made.busy || nothing} @click=${() => answer(request, true)}>
+        <span>${meaning(request).title}</span><small><span class="unseen">${visible(client?.name)} may </span>${meaning(request).what}</small></button>
     </div>
     ${nothing ? html`<p class="note">Tick at least one question.</p>` : ""}`;
 }

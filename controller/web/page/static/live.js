@@ -1,5 +1,6 @@
 // The open line to the controller. When it breaks the page says so, and tries again by itself.
 
+import { get } from "./api.js";
 import { changed, reload, state, told } from "./store.js";
 
 const SILENCE = 15_000; // ms without news until the page asks whether the controller is still there
@@ -72,12 +73,25 @@ function lost() {
   changed(true);
 }
 
+/** Open the line again, if the controller is there and still knows who this is. */
+async function comeBack() {
+  try {
+    state.session = await get("/session");
+  } catch (problem) {
+    if (problem.status !== 401) return retry();
+    close();
+    state.session = null;
+    return changed(true);
+  }
+  if (!source) open();
+}
+
 function retry() {
   source?.close();
   source = null;
   clearTimeout(timers.silence);
   if (state.connection !== "lost" && !timers.lost) later("lost", LOST_AFTER, lost);
-  later("again", wait, open);
+  later("again", wait, comeBack);
   wait = Math.min(LONGEST_WAIT, wait * 2);
 }
 

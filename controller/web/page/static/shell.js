@@ -62,7 +62,7 @@ export function drawShell(route) {
   shell.className = `with-nav at-${route.path || "requests"}`;
   render(html`
     <header class="top">
-      <a class="brand" href=${to("")} aria-label="Graphwall, to the requests">${icon("guarded")}<span>${visible(state.site || "Graphwall", 40)}</span></a>
+      <a class="brand" href=${to("")}>${icon("guarded")}<span>${visible(state.site || "Graphwall", 40)}</span></a>
       <a class="status ${status.tone}" href=${to("more")}><span class="dot"></span>${status.word}</a>
     </header>
     <nav aria-label="Pages">${PLACES.map((item) => place(item, route))}</nav>

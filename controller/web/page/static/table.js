@@ -46,7 +46,7 @@ function row(view, chosen, choose) {
   return html`<tr class=${known.tone} aria-selected=${chosen === view.id ? "true" : "false"} @click=${() => choose(view.id)}>
     <td data-word="State"><span class="chip ${known.tone}">${icon(known.icon)}${known.short}</span></td>
     <td data-word="From">${end(view.client_device)}</td>
-    <td data-word="Does what"><button class="text" aria-label="Details: ${visible(view.sentence, 200)}"><span class="operation">${operation(access.operation)}</span> ${code(access.resource, 60)}</button></td>
+    <td data-word="Does what"><button class="text"><span class="unseen">Details: </span><span class="operation">${operation(access.operation)}</span> ${code(access.resource, 60)}</button></td>
     <td data-word="With">${end(view.server_device)}</td>
     <td data-word="Messages" class="number">${count(allowed)}${refused ? html` <span class="no">${count(refused)} blocked</span>` : ""}</td>
     <td data-word="Last seen">${ago(last_seen)}</td></tr>`;

@@ -1,0 +1,39 @@
+"""A line that breaks is said, and what happened meanwhile is caught up with."""
+
+from playwright.sync_api import Page, expect
+
+from tests.browser.conftest import Served
+from tests.browser.test_requests import SNOOP, card
+
+
+def test_a_lost_connection_is_said_and_comes_back_with_what_was_missed(phone: Page, cottage: Served) -> None:
+    expect(phone.locator(".status")).to_have_text("Protected")
+    cottage.stop()
+    banner = phone.get_by_role("alert").filter(has_text="No connection to the controller")
+    expect(banner).to_be_visible()
+    cottage.home.say(SNOOP)
+    cottage.start_again()
+    expect(card(phone, "Kitchen tablet")).to_be_visible(timeout=20_000)
+    expect(banner).to_have_count(0)
+
+
+def test_an_answer_that_cannot_be_sent_changes_nothing_and_says_so(phone: Page, cottage: Served) -> None:
+    cottage.home.say(SNOOP)
+    expect(card(phone, "Kitchen tablet")).to_be_visible()
+    cottage.stop()
+    card(phone, "Kitchen tablet").locator("button.allow").click()
+    expect(phone.locator(".toast")).to_contain_text("Nothing was changed")
+    expect(card(phone, "Kitchen tablet").locator("button.allow")).to_be_visible()
+    assert cottage.home.snapshot().decisions == ()
+    cottage.start_again()
+    expect(phone.locator(".status")).to_have_text("Protected", timeout=20_000)
+
+
+def test_the_page_opens_without_the_controller_and_says_so(phone: Page, cottage: Served) -> None:
+    phone.evaluate("navigator.serviceWorker.ready")
+    phone.reload()
+    expect(phone.locator(".status")).to_have_text("Protected")
+    cottage.stop()
+    phone.reload()
+    expect(phone.get_by_role("heading", name="No connection")).to_be_visible()
+    cottage.start_again()
