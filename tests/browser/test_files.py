@@ -11,10 +11,16 @@ from tests.browser.conftest import DESK, Served, Visits
 from tests.browser.test_map import settle
 
 STATIC = Path(__file__).parents[2] / "controller/web/page/static"
-OURS = sorted(
-    path
-    for path in STATIC.rglob("*")
-    if path.suffix in (".js", ".html", ".css") and "vendor" not in path.parts
+KINDS = (".js", ".html", ".css")
+OURS = sorted(path for path in STATIC.rglob("*") if path.suffix in KINDS and "vendor" not in path.parts)
+SINKS = (
+    "innerHTML",
+    "outerHTML",
+    "insertAdjacentHTML",
+    "document.write",
+    "eval(",
+    "new Function",
+    "unsafeHTML",
 )
 LARGEST = 300_000  # bytes, compressed: the whole page with the map
 
