@@ -17,7 +17,7 @@ from controller.web.members import Asker, Members
 from controller.web.values import Problem, to_json
 
 SIGN_IN = "/api/v1/session"
-OPEN = frozenset({"/healthz", "/", "/manifest.webmanifest", "/service-worker.js"})
+OPEN = frozenset({"/healthz", "/", "/manifest.webmanifest", "/service-worker.js", "/favicon.ico"})
 OPEN_BELOW = ("/page/", "/icons/")
 LARGEST_BODY = 64 * 1024  # bytes; no command needs more
 LARGEST = {"/api/v1/import/model": 8 * 1024 * 1024}  # but a whole model does

@@ -77,8 +77,9 @@ def _play(stage: Stage, scenario: str, keep: bool) -> None:
         report.pairs(_counted(stage.firewall), stage.names())
     report.played = True
     if keep:
-        config = stage.firewall.config if stage.firewall else None
         report.step("Still running; end it with Ctrl-C.")
-        if config:
-            report.step(f"Ask it: graphwall --config {config} status")
+        if stage.firewall is not None:
+            invited = stage.firewall.post("people/invitations", {"role": "manager"})
+            report.step(f"Its page, for one device: {invited['url']}")
+            report.step(f"Ask it: graphwall --config {stage.firewall.config} status")
         threading.Event().wait()

@@ -13,8 +13,10 @@ from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 
+from controller.commands.client import ADDRESS_FILE
 from controller.commands.run import Ending
 from controller.inspector.supervisor import SOCKET
 from controller.store.store import Store
@@ -38,9 +40,13 @@ class Controller:
         self.state = folder / "state"
         self.process: subprocess.Popen[str] | None = None
 
-    def start(self) -> "Controller":
+    def ask_url(self) -> str:
+        """Where its API is."""
+        return (self.state / ADDRESS_FILE).read_text().split()[0]
+
+    def start(self, *more: str) -> "Controller":
         with (self.folder / "out").open("w") as out, (self.folder / "err").open("w") as err:
-            command = [*GRAPHWALL, "run", "--config", str(self.file)]
+            command = [*GRAPHWALL, "run", "--config", str(self.file), *more]
             self.process = subprocess.Popen(command, cwd=ROOT, stdout=out, stderr=err, text=True)
         end = time.monotonic() + 20
         while "Ctrl-C" not in self.out:
@@ -217,3 +223,41 @@ def test_a_second_signal_ends_the_process_at_once(monkeypatch: pytest.MonkeyPatc
     assert (ending.asked.is_set(), codes) == (True, [])
     ending.handle(signal.SIGTERM, None)
     assert codes == [128 + signal.SIGTERM]
+
+
+def test_the_first_manager_joins_by_the_link_that_is_printed_once(controller: Controller) -> None:
+    controller.start()
+    (link,) = (line.strip() for line in controller.out.splitlines() if "#join=" in line)
+    url, secret = link.split("/#join=")
+    browser = httpx.Client(base_url=url, headers={"X-Graphwall": "1"})
+    body = {"secret": secret, "name": "Ada", "device_label": "phone"}
+    assert browser.post("/api/v1/session", json=body).status_code == 201
+    assert browser.get("/").headers["content-type"].startswith("text/html")
+    (person,) = controller.ask("people")["people"]
+    assert (person["name"], person["role"]) == ("Ada", "manager")
+    controller.end(signal.SIGTERM)
+    controller.start()
+    assert "#join=" not in controller.out
+    found = httpx.get(
+        f"{controller.ask_url()}/api/v1/session", cookies={"graphwall": browser.cookies["graphwall"]}
+    )
+    assert found.json()["person"]["name"] == "Ada"
+    browser.close()
+
+
+def test_beyond_this_machine_the_page_is_served_with_tls_unless_told_otherwise(
+    controller: Controller,
+) -> None:
+    controller.file.write_text(
+        controller.file.read_text().replace("api: {port: 0}", "api: {port: 0, listen: 0.0.0.0}")
+    )
+    controller.start()
+    assert "Certificate  SHA-256 " in " ".join(controller.out.split(" "))
+    assert controller.ask_url().startswith("https://")
+    assert controller.ask("status")["site"] == "Test"
+    with pytest.raises(httpx.HTTPError):
+        httpx.get(f"{controller.ask_url()}/healthz")  # nobody vouches for it
+    controller.end(signal.SIGTERM)
+    controller.start("--insecure")
+    assert controller.ask_url().startswith("http://")
+    assert "is not encrypted" in controller.err
