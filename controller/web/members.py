@@ -6,6 +6,7 @@ secrets it keeps only digests.
 
 import hashlib
 import hmac
+import logging
 import secrets
 import threading
 import time
@@ -18,6 +19,7 @@ from controller.people import (
     Everybody,
     Invitation,
     Kept,
+    NotKeptError,
     PeopleChange,
     Person,
     PersonId,
@@ -29,6 +31,8 @@ from controller.web import password
 from controller.web.site import Accounts, ApiError
 from controller.web.throttle import Throttle
 from controller.words import visible
+
+log = logging.getLogger(__name__)
 
 LOCAL = "local command line"  # who shows the token of the state folder
 HOUR = 3600.0
@@ -125,7 +129,12 @@ class Members:
             session = None if asker.session is None else self._sessions.get(asker.session.id)
             if session is not None:
                 now = self._clock()
-                self._keep(put=(replace(session, last_seen=now, expires=now + SESSION_LASTS),))
+                seen = replace(session, last_seen=now, expires=now + SESSION_LASTS)
+                try:
+                    self._keep(put=(seen,))
+                except NotKeptError as error:  # who is signed in must be able to look, above all now
+                    log.warning("it could not be noted that a session is in use: %s", error)
+                    self._sessions[seen.id] = seen
 
     # ------------------------------------------------------------ coming in
 
@@ -214,11 +223,12 @@ class Members:
             (one for one in self._sessions.values() if one.person == person.id), key=lambda s: s.last_seen
         )
         asker = Asker(person.role, f"{person.name} ({label})", person, session)
+        over = tuple(one for one in self._sessions.values() if one.expires <= now and one not in mine)
         put: tuple[Kept, ...] = (session,) if person.id in self._people else (person, session)
         line = AuditEntry(
             now, "sign-in", asker.by, f"{person.name} has signed in {how} on {label}", person.id
         )
-        self._keep(put, (*used, *mine[: max(0, len(mine) - SESSIONS_EACH + 1)]), (line,))
+        self._keep(put, (*used, *over, *mine[: max(0, len(mine) - SESSIONS_EACH + 1)]), (line,))
         return asker, secret
 
     def sign_out(self, asker: Asker) -> None:

@@ -8,7 +8,8 @@ import httpx
 import pytest
 
 from controller.events import Decide
-from controller.web.members import SESSIONS_EACH, Members
+from controller.people import Role
+from controller.web.members import SEEN_EVERY, SESSIONS_EACH, Asker, Members
 from controller.web.server import Server, serve
 from tests.unit.web.fake_site import TOKEN, FakeAccounts, FakeSite, app_with, home
 
@@ -21,11 +22,16 @@ class House:
 
     def __init__(self) -> None:
         self.site = FakeSite(home())
-        self.accounts = FakeAccounts()
-        self.now = 1000.0
-        self.members = Members(self.accounts, TOKEN, lambda: self.now)
+        self.members = Members(FakeAccounts(), TOKEN)
         self.server: Server = serve(app_with(self.site, self.members), "127.0.0.1", 0)
         self._open: list[httpx.Client] = []
+
+    def begin(self) -> None:
+        """Nobody was ever here; the server is the same, as it takes a while to start."""
+        self.site.begin(home())
+        self.accounts = FakeAccounts()
+        self.now = 1000.0
+        vars(self.members).update(vars(Members(self.accounts, TOKEN, lambda: self.now)))
 
     def browser(self) -> httpx.Client:
         made = httpx.Client(base_url=self.server.url + API, headers=OURS, timeout=10)
@@ -49,17 +55,23 @@ class House:
         assert answer.status_code == 201, answer.text
         return self.joined(answer.json()["url"].split("#join=")[1])
 
-    def close(self) -> None:
-        for browser in self._open:
-            browser.close()
-        self.server.stop()
+    def end(self) -> None:
+        while self._open:
+            self._open.pop().close()
+
+
+@pytest.fixture(scope="module")
+def built() -> Iterator[House]:
+    made = House()
+    yield made
+    made.server.stop()
 
 
 @pytest.fixture
-def house() -> Iterator[House]:
-    made = House()
-    yield made
-    made.close()
+def house(built: House) -> Iterator[House]:
+    built.begin()
+    yield built
+    built.end()
 
 
 def code(answer: httpx.Response) -> tuple[int, str]:
@@ -388,6 +400,25 @@ def test_what_cannot_be_stored_does_not_happen(house: House) -> None:
     answer = manager.post("/people/invitations", json={"name": "Bo", "role": "viewer"})
     assert code(answer) == (503, "not stored")
     assert manager.get("/invitations").json()["invitations"] == []
+
+
+def test_a_full_disk_keeps_nobody_from_looking(house: House) -> None:
+    manager = house.manager()
+    house.accounts.broken = True
+    house.now += SEEN_EVERY + 1
+    assert manager.get("/requests").status_code == 200
+
+
+def test_sessions_that_are_over_are_forgotten_when_somebody_comes(house: House) -> None:
+    manager = house.manager()
+    made = manager.post("/people/invitations", json={"name": "Bo", "role": "viewer", "hours": 168}).json()
+    visitor = house.invited(manager, "Cy", "viewer")
+    gone = session(visitor)["id"]
+    house.now += 91 * 24 * 3600
+    link = house.members.invite(Asker(Role.MANAGER, "x"), "Di", Role.VIEWER, 1, None)[1]
+    house.joined(link)
+    assert any(one.id == gone for change in house.accounts.changes for one in change.gone)
+    assert made["id"] not in [one.id for one in house.members.invitations()]
 
 
 @pytest.mark.parametrize("hostile", ["<script>", "a\u202eb", "x\x00y", "n" * 200])
