@@ -11,6 +11,7 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import asdict
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -362,6 +363,30 @@ def _certs(arguments: Arguments) -> int:
     return 0
 
 
+def _selftest(arguments: Arguments) -> int:
+    from controller.commands import selftest  # noqa: PLC0415  # it loads os-ken
+
+    if os.geteuid() != 0:
+        raise CliError("the self-test makes network namespaces, and needs root: run it with sudo")
+    if arguments.config is None and arguments.state is None and SITE.exists():
+        arguments.config = SITE
+    config = Config() if arguments.config is None else _config(arguments.config)
+    console, checks = _console(), []
+
+    def say(check: selftest.Check) -> None:
+        checks.append(asdict(check))
+        if not arguments.json:
+            console.print(display.check(check.name, check.passed, check.detail))
+
+    try:
+        passed = selftest.run(_client(arguments), config, arguments.bridge, say)
+    except selftest.SelfTestError as error:
+        raise CliError(str(error)) from error
+    if arguments.json:
+        print(json.dumps({"passed": passed, "checks": checks}, indent=2))
+    return 0 if passed else DIFFERENT
+
+
 def _install_service(arguments: Arguments) -> int:
     from controller.commands import service  # noqa: PLC0415  # only this command needs it
 
@@ -517,6 +542,10 @@ def _parser() -> Parser:
     replay.add_argument("--save-model", metavar="FOLDER", type=Path, help="make a state folder for run")
     replay.add_argument("--site", metavar="FILE", type=Path, help="site.yaml; else it is guessed")
     replay.add_argument("--json", action="store_true", help="one object per event and line, the summary last")
+    selftest = add(
+        "selftest", _selftest, "Show on a live site that allowed, asked and denied are what they are"
+    )
+    selftest.add_argument("bridge", help="an attached bridge on this machine, for two ports of a moment")
     service = add("install-service", _install_service, "Make systemd run it without root", answers=False)
     service.add_argument("--print", action="store_true", help="only show the units")
     service.add_argument("--user", metavar="NAME", default="graphwall", help="default: graphwall")

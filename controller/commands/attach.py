@@ -82,7 +82,7 @@ def inspector_side(port: str) -> str:
 # ------------------------------------------------------------------ commands
 
 
-def _execute(command: Sequence[str]) -> subprocess.CompletedProcess[str]:
+def execute(command: Sequence[str]) -> subprocess.CompletedProcess[str]:
     """Run without a shell. Raises AttachError when the program is not there or hangs."""
     program = command[0]
     try:
@@ -94,7 +94,7 @@ def _execute(command: Sequence[str]) -> subprocess.CompletedProcess[str]:
         raise AttachError(f"{program} does not answer: service openvswitch-switch restart") from None
 
 
-def _checked(run: Run, command: Sequence[str]) -> str:
+def checked(run: Run, command: Sequence[str]) -> str:
     done = run(command)
     if done.returncode == 0:
         return done.stdout
@@ -110,11 +110,11 @@ def _checked(run: Run, command: Sequence[str]) -> str:
 
 
 def _vsctl(run: Run, *arguments: str) -> str:
-    return _checked(run, ["ovs-vsctl", f"--timeout={_SECONDS}", *arguments])
+    return checked(run, ["ovs-vsctl", f"--timeout={_SECONDS}", *arguments])
 
 
 def _ofctl(run: Run, command: str, bridge: str, *arguments: str) -> str:
-    return _checked(run, ["ovs-ofctl", "-O", "OpenFlow13", command, bridge, *arguments])
+    return checked(run, ["ovs-ofctl", "-O", "OpenFlow13", command, bridge, *arguments])
 
 
 def _value(cell: Any) -> Any:
@@ -161,7 +161,7 @@ def _exists(interface: str) -> bool:
     return Path("/sys/class/net", interface).exists()
 
 
-def attachments(run: Run = _execute) -> tuple[Attachment, ...]:
+def attachments(run: Run = execute) -> tuple[Attachment, ...]:
     """The bridges that are attached, by name. Raises AttachError when Open vSwitch does not answer."""
     found = []
     for row in _rows(run, "Bridge", "name,fail_mode,controller,external_ids,datapath_id,ports"):
@@ -191,7 +191,7 @@ def attachments(run: Run = _execute) -> tuple[Attachment, ...]:
 
 
 def attach(
-    bridge: str, controller: str = DEFAULT_CONTROLLER, inspect: bool = True, run: Run = _execute
+    bridge: str, controller: str = DEFAULT_CONTROLLER, inspect: bool = True, run: Run = execute
 ) -> tuple[str, ...]:
     """Put `bridge` under Graphwall; sentences on what was changed, none when it was so already.
 
@@ -253,29 +253,29 @@ def _cable(run: Run, port: str) -> bool:
     new = not all(_exists(end) for end in ends)
     if new:
         _remove_cable(run, port)
-        _checked(run, ["ip", "link", "add", ends[0], "type", "veth", "peer", "name", ends[1]])
+        checked(run, ["ip", "link", "add", ends[0], "type", "veth", "peer", "name", ends[1]])
     for end in ends:
         # Else the host would send neighbour discovery and multicast reports into the site
         ipv6 = Path("/proc/sys/net/ipv6/conf", end, "disable_ipv6")
         if ipv6.exists():
             ipv6.write_text("1")
-        _checked(run, ["ip", "address", "flush", "dev", end])
-        _checked(run, ["ip", "link", "set", end, "mtu", str(_MTU), "arp", "off", "up"])
+        checked(run, ["ip", "address", "flush", "dev", end])
+        checked(run, ["ip", "link", "set", end, "mtu", str(_MTU), "arp", "off", "up"])
         # Raw sockets and userspace datapaths are handed unfinished checksums otherwise, and TCP stalls
-        _checked(run, ["ethtool", "-K", end, "tx", "off", "gro", "off"])
+        checked(run, ["ethtool", "-K", end, "tx", "off", "gro", "off"])
     return new
 
 
 def _remove_cable(run: Run, port: str) -> None:
     for end in (port, inspector_side(port)):
         if _exists(end):
-            _checked(run, ["ip", "link", "delete", end])
+            checked(run, ["ip", "link", "delete", end])
 
 
 # ------------------------------------------------------------------ detach
 
 
-def detach(bridge: str, run: Run = _execute) -> tuple[str, ...]:
+def detach(bridge: str, run: Run = execute) -> tuple[str, ...]:
     """Give `bridge` back as attach() found it; sentences on what was changed. Raises AttachError."""
     _need_root()
     row = _bridge(run, bridge)

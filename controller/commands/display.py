@@ -358,6 +358,12 @@ def certificates(folder: Path, names: Iterable[str], until: str) -> Iterator[str
     yield f"They are valid until {until}. Keep {folder / 'ca.key'} to yourself: it makes switches."
 
 
+def check(name: str, passed: bool, detail: str) -> RenderableType:
+    """One line of the self-test."""
+    sign = plain("✓ ", "green") if passed else plain("✗ ", "red")
+    return line(sign, name, *([plain(f": {detail}", "dim" if passed else "red")] if detail else []))
+
+
 def report(rows: Iterable[tuple[str, str]]) -> RenderableType:
     """Names and values below each other."""
     table = Table.grid(padding=(0, 2))
