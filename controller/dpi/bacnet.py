@@ -16,6 +16,7 @@ from controller.dpi.message import Malformed, Message, Operation
 PORT = 47808
 _NAME = "bacnet"
 _BACNET_IP = 0x81
+_LARGEST = 1536  # bytes of a message: at most 1497 of the network layer (table 6-1), and what is before
 _ANSWER = Datagram((), answer=True)
 _UNASSIGNED = "-"
 
@@ -486,6 +487,8 @@ def _read(payload: bytes) -> Datagram:
     cursor = Cursor(_NAME, payload)
     kind, function = cursor.byte(), cursor.byte()
     size = cursor.big(2)
+    if size > _LARGEST:
+        raise cursor.wrong(f"{size} bytes")
     if kind != _BACNET_IP or size != len(payload):
         raise cursor.wrong(f"header of type {kind:#x}, {size} bytes instead of {len(payload)}")
     if function in _CARRIES:

@@ -13,6 +13,7 @@ from controller.dpi.message import Malformed, Message, Operation
 _ENVELOPES = ("http://schemas.xmlsoap.org/soap/envelope/", "http://www.w3.org/2003/05/soap-envelope")
 _BETWEEN = "\n"  # what expat puts between a namespace and a name; neither can have it
 _DEEPEST = 64
+_ELEMENTS_AT_MOST = 4096
 _LONGEST = 255  # characters of an action's name
 _ACTIONS = (b"soapaction", b"01-soapaction")  # 3.2.1: a mandatory extension has a number before it
 
@@ -28,6 +29,7 @@ class _Body:
         self.found: list[tuple[str, str]] = []
         self._inside: list[tuple[str, str]] = []
         self._bodies = 0
+        self._elements = 0
 
     def start(self, name: str, _: object) -> None:
         namespace, between, local = name.rpartition(_BETWEEN)
@@ -41,8 +43,9 @@ class _Body:
                 raise _wrong("two bodies, or one of another version")
         if depth == 2 and self._inside[1][1] == "Body":
             self.found.append(element)
-        if depth >= _DEEPEST:
-            raise _wrong("elements inside of elements")
+        self._elements += 1
+        if depth >= _DEEPEST or self._elements > _ELEMENTS_AT_MOST:
+            raise _wrong("elements inside of elements, or too many")
         self._inside.append(element)
 
     def end(self, _: str) -> None:

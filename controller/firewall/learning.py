@@ -39,8 +39,9 @@ NAME_KEPT = 30 * 86400.0  # seconds that an address outside keeps its names afte
 
 _ASKED = frozenset({Reason.NEW_SERVICE, Reason.NEW_PARTNER, Reason.NEW_OPERATION, Reason.NEW_RESOURCE})
 _KINDS = {
-    53: "name server", 80: "web", 123: "clock", 443: "web", 502: "Modbus", 1883: "MQTT broker",
-    5683: "CoAP", 8883: "MQTT broker",
+    53: "name server", 80: "web", 102: "S7", 123: "clock", 443: "web", 502: "Modbus", 554: "video",
+    1883: "MQTT broker", 2404: "IEC 104", 3671: "KNX", 4840: "OPC UA", 5672: "AMQP broker", 5683: "CoAP",
+    8883: "MQTT broker", 20000: "DNP3", 44818: "EtherNet/IP", 47808: "BACnet",
 }  # fmt: skip
 
 

@@ -1,7 +1,5 @@
 """Real traffic: frames of capture files, what the product reads in them, what tshark reads in them."""
 
-import gzip
-import io
 import shutil
 import struct
 import subprocess
@@ -11,15 +9,15 @@ from pathlib import Path
 from xml.etree import ElementTree as ET
 
 import pytest
-from scapy.utils import RawPcapReader
 
+from controller.captures import reader
+from controller.captures.link import ethernet
 from controller.dpi.frame import TCP, UDP, parse
 from controller.dpi.message import Malformed, Message
 from controller.dpi.registry import PROTOCOLS, dissect_datagram
 from controller.dpi.stream import ConnectionTable
 
 CAPTURES = Path(__file__).parents[4] / "shared" / "captures"
-OWN = Path(__file__).parents[2] / "captures"  # made by the project's own traffic
 USUAL = frozenset(port for protocol in PROTOCOLS for port in protocol.ports)
 Row = tuple[int, str, str]
 
@@ -31,24 +29,10 @@ def needs_captures(test: Callable[..., None]) -> Callable[..., None]:
     return needs_tshark(missing(test))
 
 
-_NULL, _ETHERNET, _RAW, _RAW_IP, _COOKED, _RAW_IPV4 = 0, 1, 12, 101, 113, 228  # link types of pcap files
-
-
-def _as_ethernet(raw: bytes, link: int) -> bytes:
-    """A frame of another link layer as if it had come over Ethernet."""
-    if link == _ETHERNET:
-        return raw
-    packet = raw[{_NULL: 4, _RAW: 0, _RAW_IP: 0, _RAW_IPV4: 0, _COOKED: 16}[link] :]
-    return bytes(12) + (b"\x86\xdd" if packet[:1] >= b"\x60" else b"\x08\0") + packet
-
-
 def frames(path: Path) -> list[bytes]:
-    data = path.read_bytes()
-    if path.suffix == ".gz":
-        data = gzip.decompress(data)
-    reader = RawPcapReader(io.BytesIO(data))
-    link = getattr(reader, "linktype", _ETHERNET)
-    return [_as_ethernet(raw, getattr(about, "linktype", link)) for raw, about in reader]
+    """As Ethernet would have carried them; empty where the link is not read."""
+    with path.open("rb") as file:
+        return [ethernet(captured.link, captured.data) or b"" for captured in reader.frames(file.read)]
 
 
 def messages(path: Path, malformed: list[int] | None = None) -> Iterator[tuple[int, Message]]:
@@ -120,6 +104,6 @@ def compare(mine: Counter[Row], theirs: Counter[Row], only_theirs: set[int]) -> 
 def crafted(path: Path, *raw: bytes) -> Path:
     """A capture of these Ethernet frames, for tshark to read."""
     records = [struct.pack("<IIII", at, 0, len(frame), len(frame)) + frame for at, frame in enumerate(raw)]
-    head = struct.pack("<IHHIIII", 0xA1B2C3D4, 2, 4, 0, 0, 65535, _ETHERNET)
+    head = struct.pack("<IHHIIII", 0xA1B2C3D4, 2, 4, 0, 0, 65535, 1)
     path.write_bytes(head + b"".join(records))
     return path

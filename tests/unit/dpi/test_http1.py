@@ -200,8 +200,6 @@ def test_heads_are_bounded() -> None:
     [
         b"SSH-2.0-OpenSSH_9.2\r\n",
         b"EHLO example.org\r\n",
-        b"OPTIONS rtsp://cam/ RTSP/1.0\r\nCSeq: 1\r\n\r\n",
-        b"OPTIONS * RTSP/1.0\r\n",
         b"GET key\r\n",
         b"*1\r\n$4\r\nPING\r\n",
         b"HTTP/1.1 200 OK\r\n\r\n",
