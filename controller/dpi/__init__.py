@@ -9,8 +9,8 @@
     cursor.py     takes binary messages apart; framed.py: streams of messages that say how long they are
 
 and one file for each protocol, some with another that knows its encoding or its names (cbor.py,
-opcua_values.py, bacnet_names.py) or is shared
-(http.py by http1.py and http2.py). To add one: write `name.py` beside them (its stream class or its
-datagram function, raising only Malformed), add one line to PROTOCOLS in registry.py, a test file
-tests/unit/dpi/test_name.py with its examples, and a capture.
+opcua_values.py, bacnet_names.py) or that two share (http.py: http1.py, http2.py). To add one: write
+`name.py` beside them (its stream class or its datagram function, raising only Malformed), add one
+line to PROTOCOLS in registry.py, a test file tests/unit/dpi/test_name.py with its examples, and a
+capture.
 """
