@@ -92,7 +92,11 @@ def exporting(site: Site, carry_out: Carrier) -> APIRouter:
         """The model as YAML, to be kept, edited and imported."""
         return Response(document.write(view), media_type=YAML, headers=_file("graphwall-model.yaml"))
 
-    @router.get("/export/grafana", response_class=Response)
+    @router.get(
+        "/export/grafana",
+        response_class=Response,
+        responses={200: {"content": {"application/json": {}}, "description": "the file"}},
+    )
     def grafana() -> Response:
         """A dashboard for Grafana, made from the metrics of /metrics."""
         return Response(dashboard(), media_type="application/json", headers=_file("graphwall-grafana.json"))

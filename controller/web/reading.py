@@ -276,7 +276,13 @@ def reading(site: Site, history: History, changes: Changes, members: Members) ->
         asker: AnAsker,
         graph: Annotated[bool, Query(description="also tell the graph, and then its changes")] = False,
     ) -> StreamingResponse:
-        """Server-sent events: what is asked, decided, in force, seen, learnt and paused; and the graph."""
+        """Server-sent events, each with JSON as its data.
+
+        `version`: read again what is shown; `request` (as in /requests); `request-closed` {id}; `decision`,
+        `in-force` (as in /decisions); `seen` {relationships: {id: messages since the last time}};
+        `learning` {service, progress, ends_at_latest} or {service, ended}; `pause` {device, until};
+        `graph`: with `graph=1`, first all of it, then what has changed.
+        """
 
         def still(view: SiteView) -> SiteView | None:
             known = members.newest(asker)
@@ -298,7 +304,11 @@ def plain(site: Site) -> APIRouter:
         site.snapshot()
         return shown(Health("ok"))
 
-    @router.get("/metrics", response_class=Response)
+    @router.get(
+        "/metrics",
+        response_class=Response,
+        responses={200: {"content": {"text/plain": {}}, "description": "as Prometheus reads it"}},
+    )
     def numbers() -> Response:
         """The site for Prometheus."""
         return Response(metrics.render(site.snapshot()), media_type=metrics.MEDIA_TYPE)
