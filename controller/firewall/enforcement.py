@@ -37,39 +37,41 @@ class Dirty:
         return bool(self.devices or self.pairs or self.switches)
 
 
-TEMPORARY_PER_PAIR = 500  # short-lived flows; further connections stay inspected
+TEMPORARY_AT_MOST = 500  # short-lived flows of one owner; further connections stay inspected
+
+Owner = Pair | str  # what a short-lived flow is withdrawn with: a pair, a device that waits, or a port
 
 
 class _Temporary:
-    """The flows with a timeout that one switch holds, by key and by the pair that they belong to."""
+    """The flows with a timeout that one switch holds, by key and by what they belong to."""
 
     def __init__(self) -> None:
-        self._flows: dict[Key, tuple[Flow, Pair]] = {}
-        self._of: defaultdict[Pair, dict[Key, None]] = defaultdict(dict)
+        self._flows: dict[Key, tuple[Flow, Owner]] = {}
+        self._of: defaultdict[Owner, dict[Key, None]] = defaultdict(dict)
 
-    def add(self, flow: Flow, pair: Pair) -> bool:
-        """False when it is there already, or the pair has too many."""
-        if flow.key in self._flows or len(self._of[pair]) >= TEMPORARY_PER_PAIR:
+    def add(self, flow: Flow, owner: Owner) -> bool:
+        """False when it is there already, or its owner has too many."""
+        if flow.key in self._flows or len(self._of[owner]) >= TEMPORARY_AT_MOST:
             return False
-        self._flows[flow.key] = (flow, pair)
-        self._of[pair][flow.key] = None
+        self._flows[flow.key] = (flow, owner)
+        self._of[owner][flow.key] = None
         return True
 
     def remove(self, key: Key) -> Flow | None:
         found = self._flows.pop(key, None)
         if found is None:
             return None
-        flow, pair = found
-        del self._of[pair][key]
-        if not self._of[pair]:
-            del self._of[pair]
+        flow, owner = found
+        del self._of[owner][key]
+        if not self._of[owner]:
+            del self._of[owner]
         return flow
 
-    def of(self, pair: Pair) -> tuple[Key, ...]:
-        return tuple(self._of.get(pair, ()))
+    def of(self, owner: Owner) -> tuple[Key, ...]:
+        return tuple(self._of.get(owner, ()))
 
-    def flows_of(self, pair: Pair) -> Iterator[Flow]:
-        return (self._flows[key][0] for key in self._of.get(pair, ()))
+    def flows_of(self, owner: Owner) -> Iterator[Flow]:
+        return (self._flows[key][0] for key in self._of.get(owner, ()))
 
     def __iter__(self) -> Iterator[Flow]:
         return (flow for flow, _ in self._flows.values())
@@ -164,16 +166,16 @@ class Enforcement:
             elif wanted.pop(origin, None) is not None:
                 gone.append(origin)
         self._forget(gone, switch)
-        delete += self._withdraw(switch, dirty.pairs)
+        delete += self._withdraw(switch, (*dirty.pairs, *dirty.devices))
         # A key that moved from one origin to another must not be deleted after all.
         keys = {flow.key for flow in add}
         change = Change(tuple(f for f in delete if f.key not in keys), tuple(add))
         return self._send(switch, change) if change else None
 
-    def _withdraw(self, switch: int, pairs: Iterable[Pair]) -> Iterator[Flow]:
+    def _withdraw(self, switch: int, owners: Iterable[Owner]) -> Iterator[Flow]:
         held = self._temporary[switch]
-        for pair in pairs:
-            for key in held.of(pair):
+        for owner in owners:
+            for key in held.of(owner):
                 flow = held.remove(key)
                 if flow is not None:
                     self._origins.pop(flow.cookie, None)
@@ -192,11 +194,12 @@ class Enforcement:
             chosen = policy.pairs.get(pair)
             yield pair.origin, () if chosen is None else compile_pair(policy, pair, chosen)
 
-    def temporary(self, switch: int, flow: Flow, pair: Pair) -> SendFlows | None:
-        """Install a flow with a timeout; it is withdrawn early when its pair changes."""
-        if switch not in self._wanted or not self._temporary[switch].add(flow, pair):
+    def temporary(self, switch: int, flow: Flow, owner: Owner) -> SendFlows | None:
+        """Install a flow with a timeout; it is withdrawn early when its owner changes."""
+        if switch not in self._wanted or not self._temporary[switch].add(flow, owner):
             return None
-        self._note(f"{pair.origin} (for a short time)", (flow,))
+        origin = owner.origin if isinstance(owner, Pair) else f"silence of {owner}"
+        self._note(f"{origin} (for a short time)", (flow,))
         return self._send(switch, Change(add=(flow,)))
 
     def ended(self, switch: int, flow: Flow) -> None:

@@ -57,12 +57,20 @@ from controller.firewall.checks import Checks
 from controller.firewall.decisions import Decisions
 from controller.firewall.enforcement import Dirty, Enforcement
 from controller.firewall.fabric import Fabric
-from controller.firewall.hosts import Hosts
+from controller.firewall.hosts import Hosts, Silence
 from controller.firewall.learning import Learner
 from controller.firewall.outcome import Before, Outcome
 from controller.firewall.state import State, switch_of
 from controller.firewall.views import build_view
-from controller.flows.compile import Pair, Policy, compile_connection, compile_flood, compile_refusal, family
+from controller.flows.compile import (
+    Pair,
+    Policy,
+    compile_connection,
+    compile_flood,
+    compile_refusal,
+    compile_silence,
+    family,
+)
 from controller.flows.flow import Flow, Table
 from controller.model.relationship import DeviceId
 from controller.model.service import Device, Place
@@ -365,8 +373,16 @@ class Firewall:
                 self._state.note("link", text, now)
             return []
         results = self._hosts.packet_in(event, now)
-        flows = self._enforce()  # before the frame is sent through the tables again
-        return [*flows, *results]
+        effects = self._enforce()  # before the frame is sent through the tables again
+        for result in results:
+            if not isinstance(result, Silence):
+                effects.append(result)
+                continue
+            flow = compile_silence(result.port, result.mac, result.waits is not None)
+            owner = result.waits or f"port {result.port}"
+            sent = self._enforcement.temporary(result.switch, flow, owner)
+            effects += [sent] if sent else []
+        return effects
 
     def _refused(self, event: Refused, now: float) -> Sequence[Effect]:
         self._state.counters["flows refused by a switch"] += 1

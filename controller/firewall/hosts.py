@@ -7,7 +7,7 @@ Knows nothing of services, relationships or flows.
 
 from collections import OrderedDict
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from hashlib import blake2b
 from ipaddress import ip_address
 
@@ -30,6 +30,20 @@ REPLACE_EVERY = 10.0  # seconds between two addresses that a device gives up for
 SEND_AGAIN = 1.0  # seconds in which one frame is sent through the tables once
 SENT_AT_MOST = 256
 NOWHERE = ("0.0.0.0", "::")  # noqa: S104  # what sends from here has no address yet
+
+
+@dataclass(frozen=True, slots=True)
+class Silence:
+    """Frames from there tell nothing: the switch should not ask about them again for a while.
+
+    So that a flood of them does not take the place of honest newcomers. `mac` None: of anybody who is not
+    known at this port. `waits`: the device that waits to be admitted, if it is one.
+    """
+
+    switch: int
+    port: int
+    mac: str | None = None
+    waits: DeviceId | None = None
 
 
 class Hosts:
@@ -113,7 +127,7 @@ class Hosts:
 
     # Frames that a switch could not place
 
-    def packet_in(self, event: PacketIn, now: float) -> tuple[Report | SendFrame, ...]:
+    def packet_in(self, event: PacketIn, now: float) -> tuple[Report | SendFrame | Silence, ...]:
         """A frame whose source is not bound where it came in."""
         try:
             headers = frame.parse(event.frame)
@@ -130,7 +144,8 @@ class Hosts:
         if device is None:
             refusal = self._no_room(here)
             if refusal is not None:
-                return self._say("too many devices", f"{event.switch} {event.port}", refusal, now)
+                said = self._say("too many devices", f"{event.switch} {event.port}", refusal, now)
+                return (*said, Silence(event.switch, event.port))
             device = replace(self._fresh(DeviceId(mac.replace(":", "-")), mac, now), binding=here)
             self._state.put_device(device)
             self._state.note("device", f"{device.name} has appeared ({mac})", now, subject=device.id)
@@ -152,12 +167,19 @@ class Hosts:
                 return self._spoofed(mac, event, refusal, now)
             device = self._hold(device, address, now)
         if device.admission is not Admission.ADMITTED:
-            return ()
+            return self._waits(device, before, event)
         useless = device == before if address is None else address not in device.addresses
         if useless:  # nothing was learnt: it would only come back
             self._state.counters["frames of no use"] += 1
-            return ()
+            return (Silence(event.switch, event.port, mac),)
         return self._send_on(event, now)
+
+    def _waits(self, device: Device, before: Device | None, event: PacketIn) -> tuple[Silence, ...]:
+        """A device that waits for the site manager has said something; what it says again is not heard."""
+        if before is None or replace(before, last_seen=0.0) != replace(device, last_seen=0.0):
+            return ()
+        self._state.counters["frames of no use"] += 1
+        return (Silence(event.switch, event.port, device.mac, device.id),)
 
     def _no_room(self, here: Binding) -> str | None:
         devices = self._state.site.devices
@@ -265,10 +287,10 @@ class Hosts:
             self._sent.popitem(last=False)
         return (SendFrame(event.switch, event.frame, None, event.port),)
 
-    def _spoofed(self, mac: str, event: PacketIn, why: str, now: float) -> tuple[Report, ...]:
+    def _spoofed(self, mac: str, event: PacketIn, why: str, now: float) -> tuple[Report | Silence, ...]:
         self._state.counters["spoofed frames"] += 1
         text = f"a frame from {mac} at port {event.port} of switch {event.switch} was dropped: {why}"
-        return self._say(Reason.SPOOFED.value, mac, text, now)
+        return (*self._say(Reason.SPOOFED.value, mac, text, now), Silence(event.switch, event.port, mac))
 
     def _say(self, what: str, about: str, text: str, now: float) -> tuple[Report, ...]:
         """Say something, but not again and again; in a flood of offences not each of them."""

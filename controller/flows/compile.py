@@ -61,6 +61,8 @@ LEASES = {IPV4: (68, 67), IPV6: (546, 547)}  # ports of DHCP client and server (
 GROUPS = ((IPV4, "224.0.0.0/4"), (IPV4, "255.255.255.255"), (IPV6, "ff00::/8"))
 ICMP_REDIRECT, ICMP_ROUTER_ADVERTISEMENT = 5, 9  # RFC 792, RFC 1256
 
+SILENCE = 2  # seconds; short, since a device may have a good reason to be elsewhere a moment later
+
 FORWARD = Goto(Table.FORWARDING)
 
 
@@ -469,6 +471,18 @@ def compile_connection(
     )
     origin = f"connection {addresses[0]} {ports[0]} {addresses[1]} {ports[1]}"
     return Flow(Table.VERDICT, Priority.CONNECTION, match, (FORWARD,), cookie_of(origin), idle_timeout=idle)
+
+
+def compile_silence(port: int, mac: str | None, waits: bool) -> Flow:
+    """Frames from there are not told to the controller for a while; what is admitted goes on.
+
+    `mac` None: of nobody new at this port. `waits`: the device is known and waits to be admitted.
+    """
+    priority = Priority.TEMPLATE + 50 if waits else Priority.CLASS + 50
+    match = Match(in_port=port, eth_src=mac)
+    return Flow(
+        Table.ADMISSION, priority, match, (), cookie_of(f"silence {port} {mac}"), hard_timeout=SILENCE
+    )
 
 
 def compile_refusal(

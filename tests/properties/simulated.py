@@ -359,14 +359,20 @@ class Laboratory:
         for _ in range(4):
             self.tick(0.8)
             self.all_hear()
+        self._time_out()
         for name in self.plugs:
             self.speak(name)
             self.all_hear()
-        for dpid, switch in self.switches.items():  # time passes without traffic: refusals end
+        self._time_out()
+        self.all_hear()
+        self.passes = self.allowed()
+
+    def _time_out(self) -> None:
+        """Time passes without traffic: what drops for a while ends."""
+        for dpid, switch in self.switches.items():
             for flow in [flow for flow in switch.flows.values() if flow.hard_timeout]:
                 del switch.flows[flow.key]
                 self.post(FlowGone(dpid, flow))
-        self.passes = self.allowed()
 
     # Frames
 

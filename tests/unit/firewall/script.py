@@ -27,6 +27,7 @@ from controller.events import (
 )
 from controller.firewall.firewall import Firewall
 from controller.firewall.state import State
+from controller.flows.flow import Flow
 from controller.keeper.backlog import merged
 from controller.model.relationship import Access, DeviceId, Endpoint, Reason, Relationship, ServiceId, Status
 from controller.verdicts import Delta
@@ -150,6 +151,11 @@ class Script:
 
     def frame(self, frame: bytes, port: int = 1, switch: int = 1) -> Sequence[Effect]:
         return self.tell(PacketIn(switch, port, frame))
+
+    @property
+    def for_a_while(self) -> tuple[Flow, ...]:
+        """The flows with a timeout that switch 1 was asked for."""
+        return tuple(self.firewall._enforcement._temporary[1])
 
     def carried_out(self, effects: Sequence[Effect]) -> None:
         for sent in effects:

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from controller.firewall.enforcement import TEMPORARY_PER_PAIR, Dirty, Enforcement
+from controller.firewall.enforcement import TEMPORARY_AT_MOST, Dirty, Enforcement
 from controller.flows.compile import Pair, Policy, SwitchPorts, compile_connection, compile_flows
 from controller.flows.flow import Flow, cookie_of
 from controller.model.relationship import DeviceId, Endpoint, Treatment
@@ -167,8 +167,8 @@ def test_settled_connection_is_withdrawn_when_its_pair_changes(served: tuple[Enf
 
 def test_one_pair_cannot_fill_the_switch_with_connections(served: tuple[Enforcement, Policy]) -> None:
     enforcement, _ = served
-    sent = [enforcement.temporary(1, connection(port), AB) for port in range(TEMPORARY_PER_PAIR + 3)]
-    assert sum(change is not None for change in sent) == TEMPORARY_PER_PAIR
+    sent = [enforcement.temporary(1, connection(port), AB) for port in range(TEMPORARY_AT_MOST + 3)]
+    assert sum(change is not None for change in sent) == TEMPORARY_AT_MOST
     enforcement.ended(1, connection(0))
     assert enforcement.temporary(1, connection(60000), AB) is not None
 

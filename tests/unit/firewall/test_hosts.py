@@ -14,7 +14,7 @@ from controller.firewall.hosts import (
     SEND_AGAIN,
     SWITCHES_BACK,
 )
-from controller.flows.flow import Packet, lookup
+from controller.flows.flow import CONTROLLER_PORT, Packet, lookup
 from controller.model.relationship import DeviceId
 from controller.model.service import Admission, Binding, Device
 from tests.unit.dpi.test_dhcp import DISCOVER
@@ -204,6 +204,56 @@ def test_site_has_room_for_a_limited_number_of_devices() -> None:
     made = script("devices_at_most: 5\n")
     assert "there are 5 already" in told([*made.frame(arp(STRANGER, "10.0.0.99")),
                                           *made.frame(arp("02:00:00:00:00:98", "10.0.0.98"))])  # fmt: skip
+
+
+# Floods
+
+
+def asks_the_controller(made: Script, frame: bytes, port: int, mac: str, address: str) -> bool:
+    """Whether a frame gets to the controller, which is told of it if so."""
+    held = [*made.firewall.wanted(1), *made.for_a_while]
+    packet = Packet(port, mac, "ff:ff:ff:ff:ff:ff", 0x0806, ip_src=address, ip_dst="10.0.0.254", told_mac=mac)
+    if CONTROLLER_PORT not in lookup(held, packet).ports:
+        return False
+    made.frame(frame, port=port)
+    return True
+
+
+def flood(made: Script, mac: str, address: str, port: int, frames: int = 20) -> int:
+    return sum(asks_the_controller(made, arp(mac, address), port, mac, address) for _ in range(frames))
+
+
+def test_flood_of_a_spoofer_stays_in_the_switch_and_others_at_its_port_are_heard(home: Script) -> None:
+    assert flood(home, MAC, "10.0.0.1", port=3) == 1
+    assert flood(home, STRANGER, "10.0.0.99", port=3, frames=1) == 1
+    assert passes(home, 1, MAC, "10.0.0.1")
+
+
+def test_flood_from_a_devices_own_port_does_not_stop_what_it_may_send(home: Script) -> None:
+    assert flood(home, MAC, "10.0.0.2", port=1) == 1
+    packet = Packet(1, MAC, MACS[LOCK], 0x0800, ip_proto=17, ip_src="10.0.0.1", ip_dst="10.0.0.2",
+                    src_port=9, dst_port=9)  # fmt: skip
+    assert 8 in lookup([*home.firewall.wanted(1), *home.for_a_while], packet).ports
+
+
+def test_flood_of_invented_devices_stays_in_the_switch_once_the_port_is_full(home: Script) -> None:
+    def invented(numbers: range) -> int:
+        macs = (f"02:00:00:00:{n // 256 + 1:02x}:{n % 256:02x}" for n in numbers)
+        return sum(flood(home, mac, "10.0.0.99", port=3, frames=1) for mac in macs)
+
+    assert invented(range(NEW_PER_PORT)) == NEW_PER_PORT
+    assert invented(range(NEW_PER_PORT, NEW_PER_PORT + 50)) == 1
+    assert flood(home, STRANGER, "10.0.0.98", port=4, frames=1) == 1
+
+
+def test_device_that_waits_is_heard_when_it_has_something_new_to_say_and_is_free_once_admitted(
+    home: Script,
+) -> None:
+    assert flood(home, STRANGER, "10.0.0.99", port=3) == 2  # its address, and that it has no more to say
+    home.wait(1)
+    home.decide(home.cards[-1].id, approve=True)
+    assert home.for_a_while == ()  # withdrawn at once
+    assert passes(home, 3, STRANGER, "10.0.0.99")
 
 
 # Bindings

@@ -185,7 +185,8 @@ def test_device_speaks_for_its_own_addresses_only() -> None:
     for forged in ({"ip_src": "10.0.0.2"}, {"told_mac": B.mac}):
         assert set(sent(made, replace(asks, **forged)).ports) <= {CONTROLLER_PORT}  # type: ignore[arg-type]
     tells = Packet(1, str(A.mac), "33:33:00:00:00:01", IPV6, ip_proto=ICMPV6, ip_src="fe80::1",
-                   ip_dst="ff02::1", icmp_type=NEIGHBOUR_ADVERTISEMENT, nd_target="fe80::1", told_mac=A.mac)  # fmt: skip
+                   ip_dst="ff02::1", icmp_type=NEIGHBOUR_ADVERTISEMENT, nd_target="fe80::1",
+                   told_mac=A.mac)  # fmt: skip
     assert sent(made, tells).ports == (2, 3, TRUNK)
     assert sent(made, replace(tells, nd_target="fe80::2")).ports == ()
 
