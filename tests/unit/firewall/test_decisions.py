@@ -377,3 +377,23 @@ def test_sensitive_permission_needs_a_second_word_and_a_denial_does_not(script: 
     assert script.decide(on(OPEN), approve=True, confirmed=False).code == "confirm"
     assert script.status(OPEN) is Status.PENDING
     assert script.decide(on(OPEN), approve=False, confirmed=False).code is None
+
+
+def test_admission_is_stored_first_and_its_refusal_enforced_first(newcomer: Script) -> None:
+    request = newcomer.cards[0].id
+    for approve, order in (
+        (True, ["Persist", "UpdateTable"]),
+        (False, ["UpdateTable", "SendFlows", "Persist"]),
+    ):
+        effects = [type(e).__name__ for e in newcomer.tell(Decide(7, request, approve, "me"))]
+        assert [kind for kind in effects if kind in order] == order
+        (made,) = (d for d in newcomer.state.decisions if newcomer.state.decisions[d].undone_at is None)
+        newcomer.command(Undo(0, made, "me"))
+
+
+def test_undo_of_a_decision_whose_relationship_is_gone_does_no_harm(script: Script) -> None:
+    answer = script.decide(on(READ), approve=True)
+    script.state.remove(READ)
+    assert answer.decision is not None
+    assert script.command(Undo(0, answer.decision, "me")).code is None
+    assert script.status(READ) is None

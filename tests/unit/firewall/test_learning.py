@@ -277,3 +277,27 @@ def test_unknown_device_announces_nothing(old: Script) -> None:
     known: dict[DeviceId, Device] = dict(old.state.site.devices)
     announce(old, "Ghost", device="ghost")
     assert dict(old.state.site.devices) == known
+
+
+# Endpoints
+
+
+def test_relationship_is_where_its_server_listens_now(old: Script) -> None:
+    """It is seen elsewhere, too; only when the service has left the old place it is another pair's."""
+    old.see(access(), Reason.KNOWN, endpoint=Endpoint("tcp", 8080))
+    found = old.relationship(access())
+    assert found is not None
+    assert found.endpoint == WEB
+    old.state.put_service(replace(service(old, SERVER), endpoints=frozenset()))
+    old.see(access(), Reason.KNOWN, endpoint=Endpoint("tcp", 8080))
+    found = old.relationship(access())
+    assert found is not None
+    assert found.endpoint == Endpoint("tcp", 8080)
+
+
+def test_graduation_is_told_with_its_reason(young: Script) -> None:
+    young.see(access())
+    young.wait(10)
+    lines = [line.text for line in young.state.log if line.event == "graduated"]
+    assert len(lines) == 2
+    assert all("nothing new has come for a while; 1 relationships known" in line for line in lines)
