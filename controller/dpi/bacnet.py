@@ -485,12 +485,10 @@ def _network_layer(cursor: Cursor) -> Datagram:
 def _read(payload: bytes) -> Datagram:
     """J.2"""
     cursor = Cursor(_NAME, payload)
-    kind, function = cursor.byte(), cursor.byte()
-    size = cursor.big(2)
-    if size > _LARGEST:
-        raise cursor.wrong(f"{size} bytes")
-    if kind != _BACNET_IP or size != len(payload):
-        raise cursor.wrong(f"header of type {kind:#x}, {size} bytes instead of {len(payload)}")
+    cursor.skip(1)
+    function, size = cursor.byte(), cursor.big(2)
+    if size != len(payload) or size > _LARGEST:
+        raise cursor.wrong(f"{len(payload)} bytes, of which the header says {size}")
     if function in _CARRIES:
         if function == _FORWARDED:
             cursor.skip(6)
@@ -509,10 +507,15 @@ def _read(payload: bytes) -> Datagram:
 
 
 def datagram(payload: bytes, src_port: int, dst_port: int) -> Datagram | None:
-    """One message on port 47808, or on another if all of it is as it must be. Raises Malformed."""
+    """One message on port 47808, or on another if all of it is as it must be. Raises Malformed.
+
+    Any client may happen to ask from that port, so its first byte must fit there too.
+    """
+    if payload[:1] != bytes([_BACNET_IP]):
+        return None
     if PORT in (src_port, dst_port):
         return _read(payload)
-    if payload[:1] != b"\x81" or payload[2:4] != len(payload).to_bytes(2, "big") or payload[4:5] != b"\1":
+    if payload[2:4] != len(payload).to_bytes(2, "big") or payload[4:5] != b"\1":
         return None
     try:
         return _read(payload)

@@ -126,11 +126,14 @@ def recognise(prefix: bytes, server_port: int) -> bool | None:
 
 
 def datagram(payload: bytes, src_port: int, dst_port: int) -> Datagram | None:
-    """One message on port 44818, or cyclic data on port 2222. Raises Malformed."""
+    """One message on port 44818, or cyclic data on port 2222. Raises Malformed.
+
+    Any client may happen to ask from the former, so that it must begin with a command there too.
+    """
     ports = (src_port, dst_port)
     if PORT in ports:
-        if len(payload) < _HEADER.size:
-            raise Malformed(f"enip: header of {len(payload)} bytes")
+        if len(payload) < _HEADER.size or (payload[0] | payload[1] << 8) not in _COMMANDS:
+            return None
         if len(payload) != _HEADER.size + (payload[2] | payload[3] << 8):
             raise Malformed(f"enip: {len(payload)} bytes, which its length does not say")
         messages: list[Message] = []

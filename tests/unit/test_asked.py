@@ -36,3 +36,22 @@ def test_a_name_of_any_length_is_kept_short_and_unlike_others() -> None:
     found = {asked("soap", "x" * size, "execute", "urn:y") for size in (300, 301, 302)}
     assert len(found) == 3
     assert max(map(len, found)) <= LONGEST
+
+
+@pytest.mark.parametrize(
+    ("protocol", "resource"),
+    [
+        ("opcua", "ns=2;s=Pump1.Speed"),
+        ("opcua", "AccessLevel of ns=2;g=72962b91-fa75-4ae6-8d28-b404dc7daf63"),
+        ("opcua", "ns=4;i=123456"),
+        ("bacnet", "analog-input 100012 present-value"),
+        ("cip", "route 1/0 Program:Main.Array[100000]"),
+        ("s7", "DB100.DBX12345.0 BYTE 4"),
+        ("iec104", "station 37133 point 10010"),
+        ("dnp3", "station 65519 g12v1 point 34463"),
+        ("knx", "1/3/5"),
+        ("amqp", "exchange logs key device.123456"),
+    ],
+)
+def test_numbers_that_name_a_thing_stay(protocol: str, resource: str) -> None:
+    assert asked(protocol, "Read", "read", resource) == resource

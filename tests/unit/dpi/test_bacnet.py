@@ -198,11 +198,10 @@ def test_a_request_in_segments_is_on_no_object_that_one_can_be_sure_of() -> None
 @pytest.mark.parametrize(
     "raw",
     [
-        b"",
+        b"\x81",
         b"\x81\x0a",
         link("01 00 10 08")[:-1],
         link("01 00 10 08") + b"\0",
-        b"\x82" + link("01 00 10 08")[1:],
         link("", 0x0D),
         confirmed(14, "0c00000010 1e" + "0955" * 800 + "1f"),
         link("02 00 10 08"),
@@ -237,6 +236,12 @@ def test_on_other_ports_only_what_is_surely_bacnet() -> None:
     assert datagram(unconfirmed(8, "0903"), 47809, 50000) is None
     assert datagram(link("003c", 0x05), 47809, 50000) is None
     assert datagram(b"", 47809, 50000) is None
+
+
+def test_a_client_may_happen_to_ask_from_that_port() -> None:
+    for raw in (b"", b"\x82" + link("01 00 10 08")[1:], b"something else"):
+        assert datagram(raw, PORT, 9999) is None
+        assert datagram(raw, 9999, PORT) is None
 
 
 def test_names_stand_at_their_numbers() -> None:
@@ -288,7 +293,7 @@ def objects(tree_shows: list[tuple[str, str]]) -> list[str]:
 @pytest.mark.parametrize(
     ("name", "refused"),
     [
-        ("bacnet_test", 4),  # without any content
+        ("bacnet_test", 0),
         ("bacnet-stack-services", 5),  # another network version; without an application message
         ("bacnet_error_reject_abort", 1),  # an opening tag where the closing one should be
         ("bacnet_example", 240),  # the length in the header is not that of the datagram

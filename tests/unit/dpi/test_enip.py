@@ -240,7 +240,9 @@ def test_datagrams() -> None:
     cyclic = Datagram((Message("enip", "I/O", Operation.PUBLISH, ""),))
     assert datagram(b"\2\0" + item(0x8002, bytes(8)) + item(0xB1, b"data"), IO_PORT, IO_PORT) == cyclic
     assert datagram(encapsulated(0x63, b"", 0), 40000, 5000) is None
-    for raw, port in ((b"short", PORT), (REGISTER + b"x", PORT), (b"\0\0", IO_PORT)):
+    assert datagram(b"short", 40000, PORT) is None
+    assert datagram(b"anything that is long enough", PORT, 9999) is None
+    for raw, port in ((REGISTER + b"x", PORT), (b"\0\0", IO_PORT)):
         with pytest.raises(Malformed, match="enip"):
             datagram(raw, 40000, port)
     with pytest.raises(Malformed, match="cyclic"):
