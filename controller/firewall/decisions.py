@@ -151,6 +151,8 @@ class Decisions:
         return None
 
     def _sensitive(self, access: Access) -> bool:
+        if access.server not in self.state.site.services:  # forgotten since: nothing is known of it
+            return True
         return risk(access, self.state.site.device_of(access.server)) == "opens"
 
     def _decided_before(self, wanted: str) -> Request | None:
@@ -223,7 +225,8 @@ class Decisions:
         loosens = False
         for access in made.accesses:
             current = self.state.site.graph.get(access)
-            forgotten = current is None and made.request == IMPORTED
+            known = {access.client, access.server} <= self.state.site.services.keys()
+            forgotten = current is None and made.request == IMPORTED and known
             if not forgotten and (current is None or current.decision != made.id):
                 continue  # decided again since
             if not {access.client, access.server} <= self.state.site.services.keys():

@@ -5,7 +5,19 @@ from dataclasses import replace
 import pytest
 
 from controller.config import parse
-from controller.events import Answer, DeviceEdit, Edit, Import, NotStored, Persist, ServiceEdit, Tick, Undo
+from controller.events import (
+    Answer,
+    Block,
+    DeviceEdit,
+    Edit,
+    Forget,
+    Import,
+    NotStored,
+    Persist,
+    ServiceEdit,
+    Tick,
+    Undo,
+)
 from controller.firewall.firewall import Firewall
 from controller.model.relationship import Access, DeviceId, Endpoint, ServiceId, Status
 from controller.model.service import Admission, Certainty, Place
@@ -80,6 +92,24 @@ def test_what_is_forgotten_is_asked_about_again_and_undo_brings_it_back(site: Si
     assert site.do(Undo(2, answer.decision, "Ada")).code is None
     assert site.status(READ) is Status.LEARNED
     assert not site.allows(WRITE)
+
+
+def test_undo_brings_nothing_back_for_a_device_that_is_forgotten_since(site: Site) -> None:
+    lamp, bulb = DeviceId("lamp"), ServiceId("lamp/tcp-80")
+    dim = replace(READ, server=bulb)
+    device = DeviceEdit(lamp, "Lamp", "light", False, "02:00:00:00:00:09")
+    service = ServiceEdit(bulb, lamp, "web", frozenset({WEB}))
+    site.bring(Edit(dim, None, Status.LEARNED, WEB), devices=(device,), services=(service,))
+    made = site.bring(
+        Edit(READ, Status.LEARNED, None, WEB), Edit(dim, Status.LEARNED, None, WEB), services=()
+    )
+    assert made.decision is not None
+    site.do(Block(2, lamp, True, "Ada"))
+    assert site.do(Forget(3, lamp, "Ada")).code is None
+    assert site.do(Undo(4, made.decision, "Bo", manager=False)).code == "not allowed"
+    assert site.do(Undo(5, made.decision, "Ada")).code is None
+    assert site.status(dim) is None
+    assert site.status(READ) is Status.LEARNED
 
 
 def test_it_is_all_or_nothing(site: Site) -> None:
