@@ -32,6 +32,8 @@ def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
         assert graduated(made, 2)
         until(lambda: treatment(made, "prober", "echoer", 9000) == "forward", "the probe's pair is forwarded")
         yield made
+        counters = made.guarded.get("status")["counters"]
+        assert counters["flows repaired"] == 0, "a reading has found a difference that nobody has made"
 
 
 @pytest.fixture

@@ -78,6 +78,7 @@ def test_all_is_shown_and_nothing_is_left(home: Home, capsys: pytest.CaptureFixt
     assert "both waited for the manager's word" in said
     assert "Self-test A wants to change" in said
     assert home.left() == NOTHING
+    assert home.client.get("status")["counters"]["flows repaired"] == 0, "nobody has changed a flow by hand"
     told = [line["text"] for line in home.client.get("log")["entries"]]
     assert [text for text in told if "Self-test A" in text and "is forgotten" in text]
 
