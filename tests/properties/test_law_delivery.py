@@ -11,7 +11,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
 
-from controller.events import Block, Decide, Duration, Learn, Move, Pause, Scope, Undo
+from controller.events import Block, Decide, Duration, Edit, Import, Learn, Move, Pause, SameAs, Scope, Undo
 from controller.model.relationship import DeviceId, Status
 from controller.model.service import Admission
 from controller.verdicts import VerdictTable
@@ -88,7 +88,7 @@ class Site(RuleBasedStateMachine):
             return
         if isinstance(command, Undo):
             self.acknowledged[command.decision] = True
-        elif isinstance(command, Decide):
+        elif isinstance(command, Decide | Import | SameAs):
             assert answer.decision is not None
             self.acknowledged[answer.decision] = False
 
@@ -131,6 +131,25 @@ class Site(RuleBasedStateMachine):
     @rule(name=st.sampled_from(sorted(HOSTS)), seconds=st.sampled_from([0.0, 10.0, 600.0]), crash=crashes)
     def pause(self, name: str, seconds: float, crash: int | None) -> None:
         self._acknowledge(Pause(0, DeviceId(name), seconds, "me"), crash)
+
+    @rule(
+        data=st.data(),
+        after=st.sampled_from([None, Status.LEARNED, Status.APPROVED, Status.DENIED]),
+        crash=crashes,
+    )
+    def bring_in(self, data: st.DataObject, after: Status | None, crash: int | None) -> None:
+        edges = sorted(self.lab.firewall._state.site.graph, key=lambda r: str(r.access))
+        if edges:
+            chosen = data.draw(st.sampled_from(edges))
+            edit = Edit(chosen.access, chosen.status, after, chosen.endpoint)
+            self._acknowledge(Import(0, (edit,), (), (), "me"), crash)
+
+    @rule(data=st.data(), model=st.sampled_from(sorted(HOSTS)), crash=crashes)
+    def join_like(self, data: st.DataObject, model: str, crash: int | None) -> None:
+        waiting = [r.id for r in self.lab.firewall.view(self.lab.now).requests if r.kind == "admission"]
+        if waiting:
+            command = SameAs(0, data.draw(st.sampled_from(waiting)), DeviceId(model), "me")
+            self._acknowledge(command, crash)
 
     @rule(data=st.data(), to=st.sampled_from(sorted(HOSTS)), crash=crashes)
     def move(self, data: st.DataObject, to: str, crash: int | None) -> None:
