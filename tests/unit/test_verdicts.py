@@ -345,3 +345,9 @@ def test_copy_made_of_the_deltas_says_the_same() -> None:
     assert list(copy.deltas()) == list(made.deltas())
     for said in (access(), access("write"), access("write", "/x")):
         assert judged(copy, said) == judged(made, said)
+
+
+def test_endpoint_that_a_service_has_left_is_no_door_any_more() -> None:
+    left = SetService(WEB, LOCK, "tcp-80", False)
+    assert opened(table(*KNOWN)).allow
+    assert not opened(table(*KNOWN, left)).allow

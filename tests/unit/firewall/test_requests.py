@@ -252,3 +252,10 @@ def test_card_says_the_property_that_is_violated(script: Script) -> None:
     )  # fmt: skip
     assert (card.verb, card.resource) == ("read", "/a")
     assert LOCK in card.server
+
+
+def test_kind_on_a_card_is_the_services_own_where_it_has_one(script: Script) -> None:
+    server = script.state.site.services[ServiceId("lock/tcp-80")]
+    script.state.put_service(replace(server, kind="door opener"))
+    ask(script, "/a")
+    assert script.cards[0].server_kind == "door opener"

@@ -294,3 +294,43 @@ def test_udp_ports_that_services_listen_at_are_known_once_something_was_allowed_
     state.put(edge(said, Status.APPROVED, COAP, decision=1))
     assert state.listening[LOCK] == {5683}
     assert LOCK in state.dirty.devices
+
+
+def test_table_of_a_restart_knows_what_the_one_before_was_told() -> None:
+    """Every device, service and relationship that was put one by one is there again."""
+    before = made(saved=Record())
+    for one in HOUSE.devices:
+        before.put_device(one)
+    for each in HOUSE.services:
+        before.put_service(each)
+    before.put(edge())
+    assert set(map(repr, before.table.deltas())) == set(map(repr, made().table.deltas()))
+    assert before.pairs == made().pairs
+
+
+def test_relationship_that_is_seen_elsewhere_leaves_its_old_pair(state: State) -> None:
+    state.put_service(service("lock/tcp-80", LOCK))
+    state.put(edge(endpoint=Endpoint("tcp", 8080)))
+    assert set(state.pairs) == {Pair(WASHER, LOCK, Endpoint("tcp", 8080))}
+
+
+def test_whatever_is_unsaved_is_known_to_be(state: State) -> None:
+    settled(state)
+    assert not state.has_unsaved
+    state.remove(access())
+    assert state.has_unsaved
+    state.unsaved()
+    state.note("asked", "What?", 1.0)
+    assert state.has_unsaved
+
+
+def test_table_after_a_device_was_forgotten_is_as_if_it_had_never_been(state: State) -> None:
+    state.forget(LOCK)
+    others = replace(
+        HOUSE,
+        devices=tuple(d for d in HOUSE.devices if d.id != LOCK),
+        services=tuple(s for s in HOUSE.services if s.device != LOCK),
+        relationships=(),
+    )
+    assert set(map(repr, state.table.deltas())) == set(map(repr, made(saved=others).table.deltas()))
+    assert state.pairs == {}

@@ -290,3 +290,18 @@ def test_refusal_drops_repeats_and_ends_by_itself() -> None:
     assert lookup([*flows(policy()), refusal], packet(A, B)).ports == ()
     assert lookup([*flows(policy()), refusal], packet(C, B)).ports == (INSPECTION,)
     assert compile_refusal(A, B, Endpoint("icmp", 0), IPV4, 5) is None
+
+
+def test_broadcast_that_was_inspected_goes_to_all_but_its_sender() -> None:
+    hears = packet(A, B, eth_dst="ff:ff:ff:ff:ff:ff", in_port=INSPECTION)
+    assert sent(policy(), hears).ports == (2, 3, TRUNK)
+    behind = policy(attached={B.id, C.id}, towards={A.id: TRUNK, B.id: 2, C.id: 3})
+    assert sent(behind, replace(hears, in_port=TRUNK)).ports == (1, 2, 3)
+
+
+def test_datagram_from_and_to_the_port_of_a_service_is_read_though_it_may_be_an_answer() -> None:
+    made = policy(pairs={Pair(A.id, B.id, COAP): Treatment.INSPECT})
+    back = packet(B, A, ip_proto=UDP, src_port=5683, dst_port=5683, tcp_flags=None, answer=True)
+    assert sent(made, back).ports == (INSPECTION,)
+    web = policy(pairs={AB: Treatment.INSPECT})  # over TCP the flags tell
+    assert sent(web, packet(B, A, src_port=80, dst_port=80, tcp_flags=ACK[0])).ports == (1,)
