@@ -19,7 +19,7 @@ from pydantic_core import PydanticSerializationError
 from controller.events import FromInspector, UpdateTable
 from controller.verdicts import Delta
 
-VERSION = 1  # of what is said on the line
+VERSION = 2  # of what is said on the line
 LARGEST = 4 * 1024 * 1024  # bytes of one message; neither end keeps more than this and what it read last
 DELTAS_PER_PART = 500  # so that applying one part never keeps the inspector from its frames for long
 _HEADER = 4  # bytes
@@ -81,8 +81,20 @@ class Stop:
     kind: Literal["stop"] = "stop"
 
 
-ToInspector = Hello | Ports | Settings | TablePart | Stop
-ToController = Hello | FromInspector
+@dataclass(frozen=True, slots=True)
+class Ping:
+    """Is the loop still turning? Answered by a Pong, in its turn."""
+
+    kind: Literal["ping"] = "ping"
+
+
+@dataclass(frozen=True, slots=True)
+class Pong:
+    kind: Literal["pong"] = "pong"
+
+
+ToInspector = Hello | Ports | Settings | TablePart | Ping | Stop
+ToController = Hello | Pong | FromInspector
 M = TypeVar("M")
 
 

@@ -333,7 +333,7 @@ class Inspector:
             self._controller = None
             self._building, self._deltas = None, []
             for message in line.unsent():
-                if not isinstance(message, link.Hello):
+                if not isinstance(message, link.Hello | link.Pong):
                     self._undelivered.add(message)
 
     def _attend(self, line: Line, readable: bool) -> None:
@@ -369,6 +369,8 @@ class Inspector:
                 self._inspection.set(reveal_intent=message.reveal_intent)
             case link.TablePart():
                 self._take(line, message)
+            case link.Ping():
+                self._say(line, link.Pong())
             case link.Stop():
                 self.stop()
             case _:
@@ -400,7 +402,7 @@ class Inspector:
             else:
                 self._undelivered.add(event)
 
-    def _say(self, line: Line, event: FromInspector) -> None:
+    def _say(self, line: Line, event: FromInspector | link.Pong) -> None:
         try:
             line.say(event)
         except link.LinkError:

@@ -34,6 +34,8 @@ START_WITHIN = 10.0  # s; who cannot be reached then is started again
 PAUSES = (0.0, 0.2, 0.5, 1.0, 2.0, 5.0)  # s before starting one again that ended soon, and soon again
 SOON = 5.0  # s
 GRACE = 0.6  # s to end when asked to
+PING_EVERY = 1.0  # s
+HANGS_AFTER = 5.0  # s without a word although it was asked; then it is started anew
 UNSENT_AT_MOST = 64 * 1024 * 1024  # bytes; an inspector that reads nothing is hung up on
 READ = 256 * 1024  # bytes
 
@@ -116,6 +118,8 @@ class Supervisor:
         self._started = 0.0
         self._ended_soon = 0
         self._line: _Line | None = None
+        self._asked: float | None = None  # when it was asked whether it is alive, and has not answered yet
+        self._next_ping = 0.0
 
     # ------------------------------------------------------------ for other threads
 
@@ -290,6 +294,7 @@ class Supervisor:
         poll.register(self._ear, select.POLLIN)
         give_up = time.monotonic() + START_WITHIN  # unless it says that it is up
         asked_to_stop = False
+        self._asked = None
         while True:
             if self._stopping.is_set() and not self._ours:
                 return
@@ -299,7 +304,11 @@ class Supervisor:
                 line.unsent += link.to_inspector(link.Stop())
             may_wait = self._connected.is_set() and not asked_to_stop
             poll.register(line.socket, select.POLLIN | (select.POLLOUT if line.unsent else 0))
-            poll.poll(None if may_wait else 100)
+            poll.poll(PING_EVERY * 1000 if may_wait else 100)
+            if may_wait and self._hangs(line):
+                log.error("the inspector (process %d) hangs; it is started anew", line.process.number)
+                self._end(line, signal.SIGKILL)
+                return
             if not may_wait and time.monotonic() > give_up:
                 log.error("the inspector (process %d) does not answer; it is given up", line.process.number)
                 self._end(line, signal.SIGKILL)
@@ -317,15 +326,30 @@ class Supervisor:
                 self._end(line, signal.SIGTERM)
                 return
 
+    def _hangs(self, line: _Line) -> bool:
+        """Ask now and then whether it is alive, and say when it has not answered for too long."""
+        now = time.monotonic()
+        if self._asked is None:
+            if now >= self._next_ping:
+                self._asked, self._next_ping = now, now + PING_EVERY
+                line.unsent += link.to_inspector(link.Ping())
+            return False
+        readable = select.poll()
+        readable.register(line.socket, select.POLLIN)
+        return now - self._asked > HANGS_AFTER and not readable.poll(0)  # else it was us who were late
+
     def _hear(self, line: _Line) -> bool:
         """Take in what the inspector says; False when it is gone."""
         try:
             data = line.socket.recv(READ)
         except BlockingIOError:
             return True
+        self._asked = None
         line.decoder.feed(data)
         while (message := line.decoder.next()) is not None:
             match message:
+                case link.Pong():
+                    pass
                 case link.Hello():
                     line.unsent += link.to_inspector(self._settings)
                 case InspectorUp():

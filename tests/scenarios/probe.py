@@ -167,6 +167,7 @@ def get(address: str, port: int, paths: list[str]) -> None:
 def hold(address: str, port: int, seconds: float) -> None:
     connection = http.client.HTTPConnection(address, port, timeout=5)
     connection.connect()
+    print("ready", flush=True)
     local = connection.sock.getsockname()
     served, error = 0, ""
     end = time.monotonic() + seconds

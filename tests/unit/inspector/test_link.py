@@ -86,6 +86,7 @@ def test_every_message_to_the_inspector_arrives_as_it_was_sent() -> None:
         link.Ports((link.SwitchPorts(1, "s1-gwi0", "s1-gwc0"),)),
         link.Settings(reveal_intent=False),
         link.TablePart(3, DELTAS, whole=True, last=True),
+        link.Ping(),
         link.Stop(),
     )
     decoder = _for_inspector()
@@ -97,7 +98,7 @@ def test_every_message_to_the_inspector_arrives_as_it_was_sent() -> None:
 
 def test_every_message_to_the_controller_arrives_as_it_was_sent() -> None:
     decoder = link.controller_decoder()
-    for message in EVENTS:
+    for message in (*EVENTS, link.Pong()):
         decoder.feed(link.to_controller(message))
         assert decoder.next() == message
 
@@ -127,7 +128,9 @@ def test_garbage_raises_link_error_and_nothing_else(data: bytes) -> None:
 def test_another_version_is_refused_with_a_remedy() -> None:
     decoder = link.controller_decoder()
     decoder.feed(link.to_controller(link.Hello(link.VERSION + 1, 4711)))
-    with pytest.raises(link.LinkError, match=r"process 4711 speaks version 2.*restart both"):
+    with pytest.raises(
+        link.LinkError, match=rf"process 4711 speaks version {link.VERSION + 1}.*restart both"
+    ):
         decoder.next()
 
 

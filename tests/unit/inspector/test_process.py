@@ -412,6 +412,12 @@ def _everything(controller: Controller) -> list[Observed]:
     return seen
 
 
+def test_who_asks_whether_the_loop_turns_is_answered(world: World) -> None:
+    controller = world.ready()
+    controller.say(link.Ping())
+    assert link.Pong() in controller.heard()
+
+
 def test_stop_ends_the_loop(world: World) -> None:
     world.ready().say(link.Stop())
     world.inspector.run()  # returns

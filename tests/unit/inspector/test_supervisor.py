@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from controller.events import Applied, FromInspector, InspectorDown, InspectorUp, UpdateTable
+from controller.inspector import supervisor
 from controller.inspector.link import Settings
 from controller.inspector.supervisor import LOG, SOCKET, Process, Supervisor, SupervisorError
 
@@ -94,6 +95,31 @@ def test_an_inspector_that_dies_is_back_within_a_second(folder: Path) -> None:
     took = until(lambda: running.count(InspectorUp) == 2)
     assert running.process != first
     assert took < 1 or os.getloadavg()[0] > 2  # a busy machine starts no process in time
+    running.supervisor.stop()
+
+
+def test_an_inspector_that_hangs_is_replaced(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(supervisor, "PING_EVERY", 0.1)
+    monkeypatch.setattr(supervisor, "HANGS_AFTER", 1.0)
+    running = Running(folder)
+    first = running.process
+    os.kill(first, signal.SIGSTOP)
+    until(lambda: running.count(InspectorUp) == 2)
+    assert running.process != first
+    assert not Path(f"/proc/{first}/cmdline").exists() or first not in inspectors(folder)
+    running.supervisor.stop()
+
+
+def test_an_inspector_that_answers_is_left_alone(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(supervisor, "PING_EVERY", 0.01)
+    monkeypatch.setattr(supervisor, "HANGS_AFTER", 5.0)
+    running = Running(folder)
+    first = running.process
+    running.supervisor.send(UpdateTable(7, (), whole=True))
+    until(lambda: running.count(Applied))
+    time.sleep(0.5)
+    assert running.process == first
+    assert not running.count(InspectorDown)
     running.supervisor.stop()
 
 
