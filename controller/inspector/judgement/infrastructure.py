@@ -55,14 +55,19 @@ class Infrastructure:
         if protocol not in SERVED:
             return False
         key = (asked or 0, headers.src_ip or "", headers.src_port or 0)
-        if asked not in SERVED[protocol]:
+        if asked not in SERVED[protocol] or self._is_watched(headers):
             return self._asked.get(headers.dst_ip or "", key, now) is not None
         if asked in ANSWERING:
             key = (headers.src_port or 0, headers.dst_ip or "", asked or 0)
             self._asked.open(headers.src_ip or "", key, Carried(0), now)
-        elif asked in DISCOVERED and self._judge.device_at(headers.dst_ip or "") == GROUP:
+        elif asked in DISCOVERED:
             self._datagrams.expect(headers.src_ip or "", headers.src_port or 0, asked, now)
         return True
+
+    def _is_watched(self, headers: Headers) -> bool:
+        """Whether a copy is of a watched pair: no template lets discovery pass to one device alone."""
+        server = self._judge.device_at(headers.dst_ip or "")
+        return headers.dst_port in DISCOVERED and server is not None and server != GROUP
 
     def learn(self, raw: bytes, headers: Headers, now: float) -> tuple[FromInspector, ...]:
         """What a copy tells that was not told yet."""

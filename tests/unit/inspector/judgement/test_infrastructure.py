@@ -167,3 +167,9 @@ def test_at_the_inspection_port_these_protocols_are_judged_like_any_other() -> N
     assert site.dropped(udp(W, L, 40000, 53, query()))
     assert site.dropped(udp(W, L, 40000, 123, coap("GET", "/charge")))
     assert {seen.allowed for seen in site.seen()} == {False}
+
+
+def test_port_of_discovery_of_one_device_hides_nothing_where_a_pair_is_watched() -> None:
+    site = Site()
+    events = site.frame(udp(W, L, 40000, 1900, coap("PUT", "/isOpen")), observed=True).events
+    assert [event.allowed for event in events if isinstance(event, Observed)] == [False]
