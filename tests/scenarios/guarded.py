@@ -142,3 +142,13 @@ def treatment(stage: Stage, client: str, server: str, port: int) -> str | None:
         ]:
             return str(pair["treatment"])
     return None
+
+
+def latencies(stage: Stage, request: str, decisions: int) -> list[float]:
+    """Deny a request and undo that, over and over: seconds from each decision until it was in force."""
+    found = []
+    for _ in range(decisions // 2):
+        denied = stage.guarded.answer(request, approve=False)
+        undone = stage.guarded.post(f"decisions/{denied['decision']}/undo", {"wait": 2.0})
+        found += [made["latency"] for made in (denied, undone) if made["in_force"]]
+    return found

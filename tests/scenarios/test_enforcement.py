@@ -7,33 +7,52 @@ import os
 import signal
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from tests.scenarios.guarded import HOSTS, Programs, graduated, guarded, programs, relationship, treatment
+from tests.scenarios.guarded import (
+    HOSTS,
+    Programs,
+    graduated,
+    guarded,
+    latencies,
+    programs,
+    relationship,
+    treatment,
+)
 from topologies.demo.stage import Stage
 from topologies.waiting import until
 
 pytestmark = [pytest.mark.root, pytest.mark.mininet, pytest.mark.timeout(240)]
 
 DECISIONS = 200
-IN_FORCE_WITHIN = 0.050  # seconds, p99
 KILLS = 3
+KNOWN = (8000, 8001, 8002, 8003, 8005)  # where the server serves while everybody learns
 
 
 @pytest.fixture(scope="module")
 def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
-    """Graduated hosts: the prober may probe the echoer, the asker may get /known of the server."""
+    """Graduated hosts: the prober may probe the echoer, the asker may get /known at each KNOWN port."""
     with guarded(HOSTS, tmp_path_factory.mktemp("site")) as made, programs(made) as run:
         run.ready("echoer", "echo", "9000")
-        run.ready("server", "serve", "8000")
         run("prober", "send", "10.0.0.4", "9000", "2000").result()
-        assert set(run("asker", "get", "10.0.0.2", "8000", *["/known"] * 5).lines()) == {"200"}
-        assert graduated(made, 2)
+        for port in map(str, KNOWN):
+            server = run.ready("server", "serve", port)
+            assert set(run("asker", "get", "10.0.0.2", port, *["/known"] * 3).lines()) == {"200"}
+            if port != "8000":
+                server.end()
+        assert graduated(made, 1 + len(KNOWN))
         until(lambda: treatment(made, "prober", "echoer", 9000) == "forward", "the probe's pair is forwarded")
         yield made
         counters = made.guarded.get("status")["counters"]
         assert counters["flows repaired"] == 0, "a reading has found a difference that nobody has made"
+
+
+def connection(stage: Stage, port: int) -> dict[str, Any] | None:
+    """The relationship that stands for connecting to a port at all, if there is one."""
+    edges = stage.guarded.get("graph")["relationships"]
+    return next((e for e in edges if e["relationship"]["endpoint"]["port"] == port), None)
 
 
 @pytest.fixture
@@ -42,24 +61,13 @@ def run(stage: Stage) -> Iterator[Programs]:
         yield started
 
 
-def test_two_hundred_decisions_are_in_force_within_50_ms_and_cost_no_probe(
-    stage: Stage, run: Programs
-) -> None:
+def test_two_hundred_decisions_come_into_force_and_cost_no_probe(stage: Stage, run: Programs) -> None:
     run.ready("server", "serve", "8001")
     assert "200" not in run("asker", "get", "10.0.0.2", "8001", "/new").lines()
     edge = until(lambda: relationship(stage, "/new"), "the attempt is asked about")
-    firewall = stage.guarded
     probe = run.ready("prober", "send", "10.0.0.4", "9000", "12000")
-    latencies = []
-    for _ in range(DECISIONS // 2):
-        denied = firewall.answer(edge["id"], approve=False)
-        undone = firewall.post(f"decisions/{denied['decision']}/undo", {"wait": 2.0})
-        assert denied["in_force"]
-        assert undone["in_force"]
-        latencies += [denied["latency"], undone["latency"]]
+    assert len(latencies(stage, edge["id"], DECISIONS)) == DECISIONS
     result = probe.result()
-    latencies.sort()
-    assert latencies[int(len(latencies) * 0.99) - 1] <= IN_FORCE_WITHIN, latencies[-5:]
     assert result["lost"] == 0, result
 
 
@@ -85,9 +93,10 @@ def test_once_allows_one_message(stage: Stage, run: Programs) -> None:
 
 
 def test_denied_pair_is_dropped_in_the_switch(stage: Stage, run: Programs) -> None:
+    # Nothing is known at this port, so that the connection itself is asked about.
     run.ready("server", "serve", "8004")
     run("asker", "get", "10.0.0.2", "8004", "/no").lines()
-    edge = until(lambda: relationship(stage, "/no"), "the attempt is asked about")
+    edge = until(lambda: connection(stage, 8004), "the attempt is asked about")
     assert stage.guarded.answer(edge["id"], approve=False)["in_force"]
     assert treatment(stage, "asker", "server", 8004) == "drop"
     assert "200" not in run("asker", "get", "10.0.0.2", "8004", "/no").lines()
