@@ -265,6 +265,8 @@ class _Clock:
 
 
 def _is_log(path: Path) -> bool:
+    if str(path) == "-":
+        raise CaptureError("standard input cannot be replayed, as it is read twice; name a file")
     with _named(path), opened(path) as source:
         first = source.readline(4096)
     return accesslog.is_access_log(first.decode("utf-8", "replace"))

@@ -72,6 +72,10 @@ def own_folder(folder: Path) -> None:
                 f"others may write to the folder {folder}; choose one of Graphwall's own with 'state:' in "
                 "site.yaml or --state"
             )
+    except (FileExistsError, NotADirectoryError) as error:
+        raise RunError(
+            f"the state folder {folder} is no folder; choose another with 'state:' in site.yaml or --state"
+        ) from error
     except OSError as error:
         raise RunError(
             f"the state folder {folder} cannot be used: {error.strerror}; run as root, or choose "

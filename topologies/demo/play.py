@@ -12,6 +12,7 @@ from topologies.demo.firewall import Firewall
 from topologies.demo.report import Report
 from topologies.demo.scenarios import SCENARIOS, learning
 from topologies.demo.stage import Stage
+from topologies.machine import check_machine
 from topologies.waiting import WaitedError, until
 
 
@@ -29,6 +30,8 @@ def demonstrate(topology: str, scenario: str, firewall: bool, keep: bool, prefix
         raise schema.ConfigError(
             f"{topology}: the scenarios need {', '.join(missing)}; use paper, smart_home, or one like them"
         )
+
+    check_machine(described)
 
     def end(_number: int, _frame: types.FrameType | None) -> None:
         raise _Ended
