@@ -35,6 +35,7 @@ from controller.model.relationship import Endpoint
 from controller.verdicts import SetGrant, VerdictTable
 from controller.view import SiteView
 
+FRESH = 0.05  # s that a view is good for, as in the controller
 INSPECTION, COPY = 98, 99
 DAY = 24 * 3600.0
 
@@ -85,6 +86,8 @@ class Household:
         self._listeners: dict[int, Callable[[], object]] = {}
         self._numbers = itertools.count(1)
         self._answer: Answer | None = None
+        self._view: SiteView | None = None
+        self._viewed = 0.0
         self._lines: list[Line] = []
         self._ended = threading.Event()
         self.addresses = {name: address_of(number) for number, name in enumerate(names, 1)}
@@ -100,6 +103,8 @@ class Household:
     def post(self, event: Event) -> None:
         with self._lock:
             self._carry_out(self.firewall.handle(event, self.now))
+            if not isinstance(event, Tick | Observed):
+                self._view = None
         for listener in list(self._listeners.values()):
             listener()
 
@@ -137,7 +142,9 @@ class Household:
 
     def snapshot(self) -> SiteView:
         with self._lock:
-            return self.firewall.view(self.now)
+            if self._view is None or time.monotonic() - self._viewed > FRESH:
+                self._view, self._viewed = self.firewall.view(self.now), time.monotonic()
+            return self._view
 
     def call(self, command: Command) -> Answer:
         with self._lock:

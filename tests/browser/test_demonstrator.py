@@ -47,8 +47,9 @@ def anna(visits: Visits, stage: Stage) -> Page:
 
 
 def sign_in(visits: Visits, stage: Stage, name: str, size: dict[str, int] | None = None) -> Page:
-    known = len(stage.guarded.get("people")["people"])
-    made = stage.guarded.post("people/invitations", {"name": f"{name} {known}", "role": "manager"})
+    known = [person["name"] for person in stage.guarded.get("people")["people"]]
+    name = next(one for one in (name, *(f"{name} {n}" for n in range(2, 20))) if one not in known)
+    made = stage.guarded.post("people/invitations", {"name": name, "role": "manager"})
     page = visits.page(size)
     page.goto(made["url"])
     page.get_by_label("This device").fill("phone")

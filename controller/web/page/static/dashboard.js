@@ -111,7 +111,8 @@ function map() {
     ${nothing()}
     <div class="zoom" role="group" aria-label="The map">${buttons.map(([drawing, word, act]) => html`
       <button class="bare" aria-label=${word} title=${word} @click=${act}>${icon(drawing)}</button>`)}</div>
-    ${legend()}</div>`;
+    ${legend()}
+    ${picture.left ? html`<p class="left-out">${some(picture.left, "older line")} beside these ${picture.left === 1 ? "is" : "are"} left out</p>` : ""}</div>`;
 }
 
 function rows() {
@@ -142,11 +143,12 @@ function drawn() {
     graph.end();
     graph = null;
   }
-  if (!element || !state.loaded) return;
+  if (!element) return;
   if (!graph) {
     graph = new Graph(element, { select: choose, unfold });
-    graph.start();
+    graph.start(); // its library loads while the site is asked
   }
+  if (!state.loaded) return;
   graph.show(picture, viewName());
   graph.choose(chosen);
 }

@@ -1,11 +1,13 @@
 // The graph on a canvas: Cytoscape draws, this says what and how. Every tone has a second channel beside colour.
 
 import { picture } from "./icons.js";
-import { arrange, beside, remember, remembered } from "./places.js";
+import { arrange, around, beside, remember, remembered } from "./places.js";
 import { Pulses } from "./pulses.js";
 import { visible } from "./safe.js";
 import { script } from "./trusted.js";
 
+const MARGIN = 80, LARGEST_FIT = 1.4;
+const MOST_BESIDE = 40; // fresh vertices that are put beside their neighbours one by one; more are arranged anyway
 const MANY = 150; // vertices; above it nothing moves by itself, and labels wait until one comes near
 const colour = (word) => getComputedStyle(document.documentElement).getPropertyValue(`--${word}`).trim();
 
@@ -44,6 +46,7 @@ function style() {
       width: 2, "line-color": tones.ok, "curve-style": "bezier", "target-arrow-shape": "triangle", "target-arrow-color": tones.ok, "arrow-scale": 0.9,
       label: "data(chips)", "font-family": font, "font-size": 11, color: text, "min-zoomed-font-size": 8, "text-rotation": "autorotate",
       "text-background-color": colour("bg"), "text-background-opacity": 0.9, "text-background-padding": 2, "text-background-shape": "round-rectangle" } },
+    { selector: "edge[many = 1]", style: { "curve-style": "straight" } },
     { selector: "edge[tone = 'ask']", style: { "line-color": tones.ask, "target-arrow-color": tones.ask, "line-style": "dashed", "line-dash-pattern": [8, 5], width: 3,
       color: tones.ask, "font-weight": 700, "z-index": 8 } },
     { selector: "edge[tone = 'no']", style: { "line-color": tones.no, "target-arrow-color": tones.no, "target-arrow-shape": "tee", "arrow-scale": 1.6, width: 5,
@@ -69,7 +72,7 @@ const vertexData = (vertex, many) => ({
 });
 
 const edgeData = (edge, many) => ({
-  id: edge.id, source: edge.source, target: edge.target, tone: edge.tone, idle: Number(edge.idle), mediated: Number(edge.mediated ?? false),
+  id: edge.id, source: edge.source, target: edge.target, tone: edge.tone, many: Number(many), idle: Number(edge.idle), mediated: Number(edge.mediated ?? false),
   faded: Number(edge.faded ?? false), chips: edge.mediated || (many && edge.tone === "ok") ? "" : chips(edge),
 });
 
@@ -100,7 +103,6 @@ export class Graph {
       container: this.container, style: style(), minZoom: 0.08, maxZoom: 3, boxSelectionEnabled: false, selectionType: "single",
       autoungrabify: this.readOnly, autounselectify: this.readOnly, userPanningEnabled: !this.readOnly, userZoomingEnabled: !this.readOnly,
     });
-    this.container.dataset.ready = "yes";
     this.pulses = new Pulses(this.container, this.cy);
     this.cy.on("tap", (event) => this.select(event.target === this.cy ? null : event.target.id()));
     this.cy.on("dbltap", "node", (event) => this.unfold(event.target.id()));
@@ -147,6 +149,7 @@ export class Graph {
       cy.add(added);
     });
     if (other || arranged) this.settle(arranged, other);
+    this.container.dataset.ready = "yes";
   }
 
   /** Put fresh vertices somewhere; whether there are so many that they should be arranged. */
@@ -161,7 +164,8 @@ export class Graph {
     }
     for (const { id } of fresh) if (this.places[id]) taken.set(id, this.places[id]);
     const unplaced = fresh.filter(({ id }) => !taken.has(id) && !fresh.some((other) => other.parent === id));
-    for (const { id } of unplaced) taken.set(id, beside(id, near.get(id) ?? [], taken));
+    const few = unplaced.length <= MOST_BESIDE;
+    for (const { id } of unplaced) taken.set(id, few ? beside(near.get(id) ?? [], taken) : around(taken.size));
     this.cy.batch(() => this.cy.add(fresh.map((data) => ({ group: "nodes", data, position: { ...(taken.get(data.id) ?? { x: 0, y: 0 }) } }))));
     return unplaced.length > Math.max(6, before);
   }
@@ -174,9 +178,8 @@ export class Graph {
 
   /** Arrange everything anew; only when somebody asks, or when nothing had a place yet. */
   async tidy(animated = true) {
-    const places = await arrange(this.scene);
+    const places = await arrange(this.scene, this.cy.width() / this.cy.height());
     if (!this.cy || this.ended) return;
-    this.turn(places);
     const calm = matchMedia("(prefers-reduced-motion: reduce)").matches || this.cy.nodes().length > MANY || !animated;
     const moved = this.cy.nodes().filter((node) => !node.isParent() && places[node.id()]);
     if (calm) this.cy.batch(() => moved.positions((node) => places[node.id()]));
@@ -185,21 +188,16 @@ export class Graph {
     this.keep();
   }
 
-  /** A tall picture for a tall canvas, a wide one for a wide one. */
-  turn(places) {
-    const all = Object.values(places);
-    const span = (axis) => Math.max(...all.map((at) => at[axis])) - Math.min(...all.map((at) => at[axis]));
-    if ((span("x") > span("y")) === (this.cy.width() > this.cy.height())) return;
-    for (const at of all) [at.x, at.y] = [at.y, at.x];
-  }
-
+  /** All of it in sight; from the places alone, as measuring every label of a large picture takes seconds. */
   fit() {
-    this.cy?.resize();
-    this.cy?.fit(undefined, 48);
-    if (this.cy?.zoom() > 1.4) {
-      this.cy.zoom(1.4);
-      this.cy.center();
-    }
+    const { cy } = this;
+    cy.resize();
+    const places = cy.nodes().filter((node) => !node.isParent()).map((node) => node.position());
+    if (!places.length) return;
+    const [left, right] = [Math.min(...places.map((at) => at.x)) - MARGIN, Math.max(...places.map((at) => at.x)) + MARGIN];
+    const [top, bottom] = [Math.min(...places.map((at) => at.y)) - MARGIN, Math.max(...places.map((at) => at.y)) + MARGIN];
+    const zoom = Math.max(cy.minZoom(), Math.min(LARGEST_FIT, cy.width() / (right - left), cy.height() / (bottom - top)));
+    cy.viewport({ zoom, pan: { x: cy.width() / 2 - zoom * (left + right) / 2, y: cy.height() / 2 - zoom * (top + bottom) / 2 } });
   }
 
   zoom(factor) {

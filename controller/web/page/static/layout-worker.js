@@ -12,27 +12,53 @@ importScripts(script("cytoscape.min.js"), script("layout-base.js"), script("cose
 cytoscape.use(cytoscapeFcose);
 
 const SPACE = 110; // between neighbours, in the units of the picture
+const GAP = 150; // between parts that nothing joins
 
-self.onmessage = ({ data: { number, nodes, edges, fixed } }) => {
+/** Parts that nothing joins, side by side in a picture of this shape; each turned the way that fits it. */
+function pack(cy, places, aspect) {
+  const parts = cy.elements().components().map((part) => {
+    const ids = part.nodes().map((node) => node.id());
+    if ((span(ids, places, "x") < span(ids, places, "y")) === (aspect > 1)) {
+      for (const id of ids) places[id] = { x: places[id].y, y: places[id].x };
+    }
+    return { ids, width: span(ids, places, "x") + GAP, height: span(ids, places, "y") + GAP };
+  }).sort((a, b) => b.height - a.height);
+  const area = parts.reduce((sum, part) => sum + part.width * part.height, 0);
+  const widest = Math.max(Math.sqrt(area * aspect), ...parts.map((part) => part.width));
+  let left = 0, top = 0, row = 0;
+  for (const { ids, width, height } of parts) {
+    if (left > 0 && left + width > widest) [left, top, row] = [0, top + row, 0];
+    const x = Math.min(...ids.map((id) => places[id].x)), y = Math.min(...ids.map((id) => places[id].y));
+    for (const id of ids) places[id] = { x: places[id].x - x + left, y: places[id].y - y + top };
+    left += width;
+    row = Math.max(row, height);
+  }
+}
+
+function span(ids, places, axis) {
+  const all = ids.map((id) => places[id][axis]);
+  return Math.max(...all) - Math.min(...all);
+}
+
+self.onmessage = ({ data: { number, nodes, edges, aspect } }) => {
   const cy = cytoscape({
     headless: true,
     styleEnabled: true,
     style: [{ selector: "node", style: { width: 90, height: 80 } }],
     elements: {
-      nodes: nodes.map(({ id, parent }) => ({ data: { id, parent }, position: fixed[id] ?? { x: 0, y: 0 } })),
+      nodes: nodes.map(({ id, parent }) => ({ data: { id, parent }, position: { x: 0, y: 0 } })),
       edges: edges.map(([source, target], n) => ({ data: { id: `e${n}`, source, target } })),
     },
   });
-  const held = Object.entries(fixed).map(([nodeId, position]) => ({ nodeId, position }));
   cy.layout({
-    name: "fcose", animate: false, randomize: held.length === 0, quality: nodes.length > 300 ? "draft" : "proof",
-    nodeSeparation: SPACE, idealEdgeLength: SPACE, nodeRepulsion: 9000, packComponents: true, tile: true,
-    ...(held.length ? { fixedNodeConstraint: held } : {}),
+    name: "fcose", animate: false, randomize: true, quality: nodes.length > 300 ? "draft" : "proof",
+    nodeSeparation: SPACE, idealEdgeLength: SPACE, nodeRepulsion: 9000, tile: true,
   }).run();
   const places = {};
   cy.nodes().forEach((node) => {
     if (!node.isParent()) places[node.id()] = node.position();
   });
+  if (cy.nodes(":parent").empty()) pack(cy, places, aspect);
   cy.destroy();
   self.postMessage({ number, places });
 };

@@ -85,4 +85,5 @@ if ("serviceWorker" in navigator) {
   navigator.serviceWorker.register(script("/service-worker.js")).catch(() => {}); // without it, the page works only while connected
 }
 
+dispatchEvent(new Event("graphwall-started"));
 start();

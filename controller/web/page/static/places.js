@@ -26,8 +26,8 @@ export function remember(view, places) {
   }
 }
 
-/** Places for all vertices, computed beside the page. `fixed` ones stay. */
-export function arrange(scene, fixed = {}) {
+/** Places for all vertices of a picture that is so many times as wide as high, computed beside the page. */
+export function arrange(scene, aspect) {
   if (!worker) {
     worker = new Worker(script("/page/layout-worker.js"));
     worker.onmessage = ({ data }) => {
@@ -39,19 +39,23 @@ export function arrange(scene, fixed = {}) {
   const edges = [...scene.edges.values()].map(({ source, target }) => [source, target]);
   return new Promise((resolve) => {
     waiting.set(++number, resolve);
-    worker.postMessage({ number, nodes, edges, fixed });
+    worker.postMessage({ number, nodes, edges, aspect });
   });
 }
 
+/** The place number `n` of a spiral around `middle`. */
+export function around(n, middle = { x: 0, y: 0 }) {
+  const far = STEP * Math.sqrt(n);
+  return { x: middle.x + far * Math.cos(n * TURN), y: middle.y + far * Math.sin(n * TURN) };
+}
+
 /** A place at once, for a vertex that has none: beside its neighbours, or around the middle. */
-export function beside(id, neighbours, taken) {
+export function beside(neighbours, taken) {
   const known = neighbours.map((other) => taken.get(other)).filter(Boolean);
-  const middle = known.length
-    ? { x: known.reduce((sum, at) => sum + at.x, 0) / known.length, y: known.reduce((sum, at) => sum + at.y, 0) / known.length }
-    : { x: 0, y: 0 };
+  const mean = (axis) => known.reduce((sum, at) => sum + at[axis], 0) / known.length;
+  const middle = known.length ? { x: mean("x"), y: mean("y") } : { x: 0, y: 0 };
   for (let n = known.length ? 1 : taken.size; ; n += 1) {
-    const far = STEP * Math.sqrt(n);
-    const place = { x: middle.x + far * Math.cos(n * TURN), y: middle.y + far * Math.sin(n * TURN) };
+    const place = around(n, middle);
     if (n > 400 || [...taken.values()].every((at) => Math.hypot(at.x - place.x, at.y - place.y) > STEP * 0.8)) return place;
   }
 }

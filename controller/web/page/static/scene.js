@@ -4,6 +4,7 @@ import { kindOf } from "./icons.js";
 import { operation, STATUSES } from "./words.js";
 
 const IDLE = 3600; // s without a message until an allowed edge turns grey
+const MOST_FADED = 150; // edges shown beside what is asked for; the newest
 const WORST = ["no", "ask", "ok"];
 
 const parts = (text) => text.split("/");
@@ -69,13 +70,18 @@ function fold(state, options) {
     edges.set(id, edge);
     edgeOf.set(view.id, id);
   };
+  const infrastructure = new Map();
+  const everybodys = (service) => {
+    if (!infrastructure.has(service)) infrastructure.set(service, isInfrastructure(state, service));
+    return infrastructure.get(service);
+  };
   for (const view of state.relationships.values()) {
     if (options.switch !== null && !view.switches.includes(options.switch)) continue;
     const { client, server } = view.relationship.access;
     const source = vertexOf(state, options, client), target = vertexOf(state, options, server);
     if (!source || !target) continue;
     const { tone } = STATUSES[view.relationship.status];
-    const quiet = tone === "ok" && !options.infrastructure && (isInfrastructure(state, client) || isInfrastructure(state, server));
+    const quiet = tone === "ok" && !options.infrastructure && (everybodys(client) || everybodys(server));
     if (quiet) continue;
     for (const [end, service] of [[source, client], [target, server]]) {
       const made = vertex(end);
@@ -156,21 +162,25 @@ export function scene(state, options, now) {
       }
     }
   }
+  const around = []; // what is shown beside, at low opacity
   const narrowed = Boolean(sought) || options.focus;
   for (const edge of edges.values()) {
     const ends = [edge.source, edge.target].filter((end) => kept.has(end)).length;
     if (!ends) continue;
     edge.faded = narrowed && (sought ? !edge.views.some((view) => fits(view, state, sought)) && ends < 2 : edge.tone === "ok");
-    keptEdges.set(edge.id, edge);
-    for (const end of [edge.source, edge.target]) if (!kept.has(end)) faded.add(end);
+    if (edge.faded) around.push(edge);
+    else keptEdges.set(edge.id, edge);
   }
+  around.sort((a, b) => b.last - a.last);
+  for (const edge of around.slice(0, MOST_FADED)) keptEdges.set(edge.id, edge);
+  for (const edge of keptEdges.values()) for (const end of [edge.source, edge.target]) if (!kept.has(end)) faded.add(end);
   const shown = new Map();
   for (const id of [...kept, ...faded]) {
     const vertex = vertices.get(id);
     shown.set(id, { ...vertex, faded: !kept.has(id) });
     if (vertex.parent && !shown.has(vertex.parent)) shown.set(vertex.parent, { ...vertices.get(vertex.parent), faded: false });
   }
-  return { vertices: shown, edges: keptEdges, edgeOf, all: vertices.size };
+  return { vertices: shown, edges: keptEdges, edgeOf, all: vertices.size, left: Math.max(0, around.length - MOST_FADED) };
 }
 
 /** How much needs somebody: for the choice of what is shown first. */

@@ -46,7 +46,7 @@ export function banners() {
     ${state.connection === "live" && !state.inspector ? html`<div class="banner no" role="alert">${icon("alert")}
       <p><strong>The inspector does not run.</strong> What needs reading is blocked until it is back, which takes seconds.</p></div>` : ""}
     ${paused().map((device) => html`<div class="banner ask">${icon("pause")}
-      <p><strong>${name(device.name)} is not protected</strong> for ${left(device.paused_until - now())} more: it may do everything.</p>
+      <p><strong>${name(device.name)} is not protected</strong> for ${left(device.paused_until - now())} more.</p>
       <button class="quiet" @click=${() => endPause(device)}>Protect again</button></div>`)}`;
 }
 

@@ -26,6 +26,7 @@ export const state = {
 const listeners = new Set();
 const seenListeners = new Set();
 let waiting = null;
+let soon = null;
 let drawn = 0;
 
 /** `draw` is called after changes; returns what ends that. */
@@ -42,15 +43,16 @@ export function subscribeSeen(seen) {
 
 function draw() {
   clearTimeout(waiting);
-  waiting = null;
+  clearTimeout(soon);
+  waiting = soon = null;
   drawn = performance.now();
   for (const listener of listeners) listener();
 }
 
-/** Something has changed: draw now, or with what else changes within the quarter of a second. */
+/** Something has changed: draw at once, with all that came with it, or within a quarter of a second. */
 export function changed(urgent = false) {
   const wait = Math.max(0, REDRAWS - (performance.now() - drawn));
-  if (urgent || wait === 0) draw();
+  if (urgent || wait === 0) soon ??= setTimeout(draw);
   else waiting ??= setTimeout(draw, wait);
 }
 
