@@ -133,7 +133,7 @@ def test_scenario_2_an_update_that_opens_the_door_stays_blocked(
     expect(done).to_contain_text("Stays blocked, in force")
     expect(ben.locator("article.outcome").filter(has_text="may not lock or unlock")).to_contain_text("Anna")
     until_drawn(desk, "cy.edges('[tone = \"no\"]').nonempty()")
-    anna.get_by_role("link", name="History").click()
+    anna.get_by_role("navigation").get_by_role("link", name="History").click()
     entry = anna.locator("li.entry").filter(has_text=f"{washer} may not lock or unlock {lock}")
     entry.get_by_role("button", name="Why?").click()
     expect(anna.get_by_role("dialog")).to_contain_text("is dropped by the switch")

@@ -10,7 +10,7 @@ from tests.browser.test_requests import SNOOP, card, outcome
 
 
 def test_every_device_is_listed_with_what_it_is(phone: Page) -> None:
-    phone.get_by_role("link", name="Devices").click()
+    phone.get_by_role("navigation").get_by_role("link", name="Devices").click()
     washer = phone.get_by_role("link", name=re.compile("Washing machine"))
     expect(washer).to_contain_text("Lavanda · washing machine")
     phone.get_by_placeholder("Name, kind or address").fill("lock")
@@ -20,7 +20,7 @@ def test_every_device_is_listed_with_what_it_is(phone: Page) -> None:
 
 def test_a_corrected_name_is_everywhere_and_stays(phone: Page, cottage: Served) -> None:
     cottage.home.plug(NEWCOMER, 2, 13)
-    phone.get_by_role("link", name="Devices").click()
+    phone.get_by_role("navigation").get_by_role("link", name="Devices").click()
     phone.get_by_role("link", name=re.compile("New device")).click()
     expect(phone.locator(".head")).to_contain_text("a guess")
     phone.get_by_role("button", name=re.compile("Rename New device")).click()
@@ -28,7 +28,7 @@ def test_a_corrected_name_is_everywhere_and_stays(phone: Page, cottage: Served) 
     phone.get_by_role("button", name="Save").click()
     expect(phone.get_by_role("heading", level=1)).to_contain_text("Battery in the cellar")
     expect(phone.locator(".head")).not_to_contain_text("a guess")
-    phone.get_by_role("link", name="Requests").click()
+    phone.get_by_role("navigation").get_by_role("link", name="Requests").click()
     expect(card(phone, "Battery in the cellar")).to_be_visible()
     phone.reload()
     expect(card(phone, "Battery in the cellar")).to_be_visible()
@@ -93,5 +93,5 @@ def test_after_learning_one_is_shown_what_deserves_a_look(phone: Page) -> None:
     expect(review).to_contain_text("Opens a door")
     review.get_by_role("button", name="I have looked").click()
     expect(review).to_have_count(0)
-    phone.get_by_role("link", name="Requests").click()
+    phone.get_by_role("navigation").get_by_role("link", name="Requests").click()
     expect(phone.get_by_role("link", name=re.compile("finished learning"))).to_have_count(0)

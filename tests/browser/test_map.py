@@ -171,7 +171,7 @@ def test_the_table_says_the_same_and_can_be_sorted_and_filtered(desk: Page, cott
 
 
 def test_on_a_phone_the_table_comes_first(phone: Page) -> None:
-    phone.get_by_role("link", name="Map").click()
+    phone.get_by_role("navigation").get_by_role("link", name="Map").click()
     expect(phone.get_by_role("table")).to_be_visible()
     phone.get_by_role("button", name="Map").click()
     settle(phone)

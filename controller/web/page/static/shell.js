@@ -24,7 +24,7 @@ function place(item, route) {
   const waiting = item.path === "" ? state.requests.size : item.path === "learning" ? learning().length : 0;
   return html`<a href=${to(item.path)} class=${item.wide ? "wide" : ""} aria-current=${current ? "page" : "false"}>
     <span class="drawing">${icon(item.icon)}${waiting
-      ? html`<span class="badge ${item.path === "" ? "ask" : "calm"}">${waiting > 99 ? "99+" : waiting}</span>` : ""}</span>
+      ? html`<span aria-hidden="true" class="badge ${item.path === "" ? "ask" : "calm"}">${waiting > 99 ? "99+" : waiting}</span>` : ""}</span>
     <span>${item.word}</span>${waiting ? html`<span class="unseen">, ${waiting}</span>` : ""}</a>`;
 }
 
