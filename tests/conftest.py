@@ -26,7 +26,7 @@ for variable in ("PYTHONUNBUFFERED", "PYTHONDONTWRITEBYTECODE", "PYTHONPATH"):
     os.environ.pop(variable, None)
 
 # Deadlines measure the machine. The same commit must give the same answer in continuous integration;
-# `./lab fuzz` looks further.
+# `./lab fuzz properties` looks further.
 settings.register_profile("default", deadline=None)
 settings.register_profile("ci", deadline=None, derandomize=True)
 settings.register_profile("fuzz", deadline=None, max_examples=20_000)
