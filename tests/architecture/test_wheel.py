@@ -55,3 +55,11 @@ def test_the_wheel_installs_the_command_and_needs_no_laboratory(wheel: zipfile.Z
 def test_the_wheel_carries_the_licence(wheel: zipfile.ZipFile) -> None:
     assert "License-Expression: Apache-2.0" in metadata(wheel, "METADATA")
     assert "Version 2.0, January 2004" in metadata(wheel, "licenses/LICENSE")
+
+
+def test_the_wheel_carries_the_browser_code_that_the_page_loads(wheel: zipfile.ZipFile) -> None:
+    page = "controller/web/page/static/"
+    vendor = {name for name in wheel.namelist() if name.startswith(f"{page}vendor/")}
+    for name in ("cytoscape.min.js", "cytoscape-fcose.js", "lit-html/lit-html.js", "LICENSE-cytoscape.txt"):
+        assert f"{page}vendor/{name}" in vendor
+    assert not any("node_modules" in name or "axe" in name for name in wheel.namelist())
