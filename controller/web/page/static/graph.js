@@ -33,7 +33,7 @@ function style() {
       shape: "round-rectangle", width: 52, height: 52, "background-color": surface, "border-width": 1.5, "border-color": line,
       "background-image": (node) => picture(node.data("kind"), text), "background-fit": "none", "background-width": 30, "background-height": 30,
       label: "data(label)", color: text, "font-family": font, "font-size": 13, "text-valign": "bottom", "text-margin-y": 6,
-      "text-wrap": "ellipsis", "text-max-width": 120, "min-zoomed-font-size": 7,
+      "min-zoomed-font-size": 7,
       "text-background-color": colour("bg"), "text-background-opacity": 0.85, "text-background-padding": 2, "text-background-shape": "round-rectangle" } },
     { selector: "node[kind = 'topic']", style: { shape: "round-tag", width: 20, height: 20, "background-image": "none", "background-color": sunken, "font-size": 10, color: muted } },
     { selector: "node[kind = 'service']", style: { shape: "ellipse", width: 34, height: 34, "background-width": 18, "background-height": 18, "font-size": 10 } },
