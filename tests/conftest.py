@@ -4,6 +4,7 @@ import os
 import shutil
 import subprocess
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 
@@ -69,6 +70,11 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
     for marker, lacks in LACKS.items():
         if item.get_closest_marker(marker) and (reason := lacks()):
             pytest.skip(reason)
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        # What computes beside them must not take the time of switches and of probes every millisecond.
+        waits = item.get_closest_marker("xdist_group") is not None
+        with suppress(PermissionError):
+            os.setpriority(os.PRIO_PROCESS, 0, 0 if waits else 15)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

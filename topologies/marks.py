@@ -165,11 +165,13 @@ def _signal(pid: int, number: signal.Signals) -> bool:
 
 
 def _rounds() -> Iterator[signal.Signals]:
-    """SIGTERM at first, SIGKILL when PATIENCE is over, for as long as somebody asks."""
-    begin = time.monotonic()
-    while time.monotonic() < begin + 2 * PATIENCE:
-        yield signal.SIGTERM if time.monotonic() < begin + PATIENCE else signal.SIGKILL
-        time.sleep(0.05)
+    """SIGTERM at first, SIGKILL when PATIENCE is over, for as long as somebody asks; each at least once."""
+    for number in (signal.SIGTERM, signal.SIGKILL):
+        end = time.monotonic() + PATIENCE
+        yield number
+        while time.monotonic() < end:
+            time.sleep(0.05)
+            yield number
 
 
 def _end_runner(state: State) -> bool:

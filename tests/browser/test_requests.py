@@ -153,7 +153,7 @@ def test_scope_and_duration_are_said_in_the_button(phone: Page, cottage: Served)
     asked.get_by_label("An answer is about").select_option("all that it asks there")
     expect(asked.locator("button.allow")).to_contain_text("all that it asks there")
     asked.locator("button.allow").click()
-    expect(outcome(phone, "Kitchen tablet")).to_be_visible()
+    expect(outcome(phone, "Kitchen tablet")).to_contain_text("in force")
     (made,) = cottage.home.snapshot().decisions
     assert (made.decision.duration, made.decision.scope) == ("hour", "service")
 
