@@ -6,8 +6,8 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -321,14 +321,18 @@ def test_ring_survives_a_cut(factory: Laboratory) -> None:
 # What remains: nothing
 
 
+def namespaces_of(processes: Iterable[int | str]) -> set[int]:
+    """The network namespaces that these processes are in; some of them may end meanwhile."""
+    found = set()
+    for pid in processes:
+        with suppress(OSError):
+            found.add(Path(f"/proc/{pid}/ns/net").stat().st_ino)
+    return found
+
+
 def leftovers(prefix: str, namespaces: set[int]) -> dict[str, object]:
     """What is still there of a laboratory; empty lists when nothing is."""
-    held = set()
-    for path in Path("/proc").glob("[0-9]*/ns/net"):
-        try:
-            held.add(path.stat().st_ino)
-        except OSError:
-            continue
+    held = namespaces_of(path.name for path in Path("/proc").glob("[0-9]*"))
     return {
         "processes": marks.marked_processes(prefix),
         "bridges": marks.marked_bridges(prefix),
@@ -364,8 +368,7 @@ def running(prefix: str) -> set[int]:
         return True
 
     until(answers, "the laboratory runs", 40)
-    own = Path("/proc/self/ns/net").stat().st_ino
-    return {Path(f"/proc/{pid}/ns/net").stat().st_ino for pid in marks.marked_processes(prefix)} - {own}
+    return namespaces_of(marks.marked_processes(prefix)) - namespaces_of(["self"])
 
 
 @pytest.mark.parametrize(("number", "firewall"), [(signal.SIGINT, "off"), (signal.SIGTERM, "on")])
