@@ -73,17 +73,19 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
     if "PYTEST_XDIST_WORKER" in os.environ:
         # What computes beside them must not take the time of switches and of probes every millisecond.
         waits = item.get_closest_marker("xdist_group") is not None
+        assert waits == item.nodeid.endswith("@machine"), "two processes would share the machine's switches"
         with suppress(PermissionError):
             os.setpriority(os.PRIO_PROCESS, 0, 0 if waits else 15)
 
 
+@pytest.hookimpl(tryfirst=True)  # before pytest-xdist reads which group a test belongs to
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     def kind(item: pytest.Item) -> str:
         return item.path.relative_to(ROOT / "tests").parts[0]
 
     items.sort(key=lambda item: ORDER.index(kind(item)) if kind(item) in ORDER else len(ORDER))
-    # With two processes, one has all that needs the machine for itself (switches, laboratories, the
-    # set-up), one after the other; the other one computes meanwhile.
+    # With two processes, one has all that needs the machine for itself (switches, laboratories, browsers,
+    # the set-up), one after the other; the other one computes meanwhile.
     for item in items:
         if kind(item) == "setup" or any(item.get_closest_marker(name) for name in LACKS):
             item.add_marker(pytest.mark.xdist_group("machine"))
