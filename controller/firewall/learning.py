@@ -74,6 +74,8 @@ class Learner:
             return
         if known is not None:
             self._again(known, seen)
+        elif not learnt and self._left(seen.access, now):
+            state.counters["refused: it has moved"] += seen.count
         elif learnt or (seen.reason in _ASKED and not seen.allowed):
             self._new(seen, client, server, now)
         elif seen.allowed and seen.reason is Reason.PAUSED:
@@ -84,6 +86,11 @@ class Learner:
             state.counters[f"refused: {seen.reason.value}"] += seen.count
         if seen.consumed:
             self._consumed(seen)
+
+    def _left(self, access: Access, now: float) -> bool:
+        """Whether it is the former place of a service that has just moved; all will find it soon."""
+        left = self._state.left
+        return bool(left) and any(now < left.get(end, 0.0) for end in (access.client, access.server))
 
     def _again(self, known: Relationship, seen: Observed) -> None:
         status, reason = known.status, known.reason

@@ -49,6 +49,7 @@ class State:
         self.deltas: list[Delta] = []
         self.pairs: dict[Pair, Treatment] = {}
         self.listening: defaultdict[DeviceId, set[int]] = defaultdict(set)  # UDP ports
+        self.left: dict[ServiceId, float] = {}  # what is taken for a service where it was, and until when
         self._pairs_of: defaultdict[DeviceId, set[Pair]] = defaultdict(set)
         self._changed: tuple[set[DeviceId], set[ServiceId], set[Access]] = (set(), set(), set())
         self._forgotten: set[Access] = set()

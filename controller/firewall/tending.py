@@ -15,6 +15,7 @@ from controller.words import visible
 
 HOUR = 3600.0
 LONGEST_PAUSE = 24 * HOUR
+HANDOVER = 60.0  # seconds after a move in which nobody is asked about who still looks for it where it was
 
 
 def learn(state: State, learner: Learner, command: Learn, now: float) -> Outcome:
@@ -73,6 +74,8 @@ def move(state: State, command: Move, now: float) -> Outcome:
             before.append(other)
             state.put_service(replace(other, own_name=f"{other.own_name}~before"))
     state.put_service(replace(service, device=device.id, endpoints=frozenset()))
+    state.left = {name: until for name, until in state.left.items() if now < until}
+    state.left[state.table.client_service(service.device, service.own_name)] = now + HANDOVER
     text = f"{visible(service.name)} has moved to {visible(device.name)} and keeps its model"
     state.note("move", text, now, by=command.by, subject=service.id)
     changed = Before(tuple(removed), services=tuple(before))

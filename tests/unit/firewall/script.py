@@ -71,7 +71,7 @@ def observed(said: Access, reason: Reason, at: float, **more: object) -> Observe
     transport, _, port = said.server.split("/")[1].partition("-")
     seen = Observed(
         client, server, ADDRESSES.get(client, "203.0.113.7"), ADDRESSES.get(server, "203.0.113.7"),
-        Endpoint(transport, int(port)), said, "GET", None if own == "main" else own, None,
+        Endpoint(transport, int(port.partition("~")[0])), said, "GET", None if own == "main" else own, None,
         reason in (Reason.LEARNING, Reason.KNOWN), reason, at,
     )  # fmt: skip
     return replace(seen, **more)  # type: ignore[arg-type]

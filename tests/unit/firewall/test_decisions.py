@@ -17,6 +17,7 @@ from controller.events import (
 )
 from controller.firewall.decisions import HOUR
 from controller.firewall.requests import relationship_id
+from controller.firewall.tending import HANDOVER
 from controller.model.relationship import ANY, DeviceId, Reason, ServiceId, Status
 from controller.model.service import Admission
 from controller.verdicts import SetGrant
@@ -336,6 +337,21 @@ def test_move_takes_the_place_of_the_stranger_that_it_was_taken_for(script: Scri
     assert script.status(taken) is None  # its questions go with it
     assert script.state.table.server_service(SPARE, script.state.site.graph.between(
         ServiceId("washer/main"), ServiceId("lock/tcp-80"))[0].endpoint, None) == "lock/tcp-80"  # fmt: skip
+
+
+def test_nobody_is_asked_about_who_looks_for_a_moved_service_where_it_was_until_a_minute_later(
+    script: Script,
+) -> None:
+    assert script.command(Move(0, ServiceId("lock/tcp-80"), SPARE, "me")).code is None
+    late = access("read", "/state", server="lock/tcp-80~left")
+    script.see(late, Reason.NEW_PARTNER)
+    assert script.status(late) is None
+    other = access("read", "/state", server="lock/tcp-81")  # something else that is still there
+    script.see(other, Reason.NEW_PARTNER)
+    assert script.status(other) is Status.PENDING
+    script.wait(HANDOVER)
+    script.see(late, Reason.NEW_PARTNER)
+    assert script.status(late) is Status.PENDING
 
 
 @pytest.mark.parametrize(
