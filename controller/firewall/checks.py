@@ -6,8 +6,8 @@ nothing of how flows are read or sent.
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, fields
-from typing import Literal, assert_never
+from dataclasses import dataclass, field
+from typing import Literal
 
 from controller.events import (
     Answer,
@@ -27,18 +27,8 @@ from controller.firewall.ledger import Difference
 from controller.firewall.requests import relationship_id
 from controller.firewall.state import State
 from controller.flows.compile import Pair
-from controller.flows.flow import (
-    CONTROLLER_PORT,
-    Action,
-    Commit,
-    Flow,
-    Goto,
-    Match,
-    Output,
-    SetRegister,
-    Strange,
-    Track,
-)
+from controller.flows.flow import Flow, Strange
+from controller.flows.notation import actions_text, match_text
 from controller.model.graph import on_endpoint
 from controller.model.relationship import DeviceId
 from controller.words import visible
@@ -231,28 +221,9 @@ class _Teller:
 
 
 def _text(flow: Flow | Strange | None) -> str:
-    """What a flow matches and does, such as "table 0 priority 5 in_port=1: to port 2"."""
+    """What a flow matches and does, such as "table 0 priority 5 in_port=1: output:2"."""
     assert flow is not None
     where = f"table {int(flow.table)} priority {flow.priority}"
     if isinstance(flow, Strange):
         return f"{where} {flow.text}"
-    found = ((one.name, getattr(flow.match, one.name)) for one in fields(Match))
-    match = " ".join(f"{name}={value}" for name, value in found if value not in (None, False))
-    actions = ", ".join(map(_doing, flow.actions))
-    return f"{where} {match or 'everything'}: {actions or 'drop'}"
-
-
-def _doing(action: Action) -> str:
-    match action:
-        case Output(port):
-            return "to the controller" if port == CONTROLLER_PORT else f"to port {port}"
-        case SetRegister(register, value):
-            return f"register {register} is {value}"
-        case Commit():
-            return "remember the conversation"
-        case Track(table):
-            return f"track the conversation, on in table {table}"
-        case Goto(table):
-            return f"on in table {table}"
-        case _:
-            assert_never(action)
+    return f"{where} {match_text(flow.match)}: {actions_text(flow.actions)}"

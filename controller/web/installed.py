@@ -1,41 +1,12 @@
-"""Flows as people read them in the tools of a switch. Pure.
+"""The flows in a switch, as the API tells of them. Pure.
 
 Knows nothing of which flow is wanted, or why.
 """
 
-from collections.abc import Iterator
-from typing import assert_never
-
-from controller.flows.flow import (
-    CONTROLLER_PORT,
-    Action,
-    Commit,
-    Flow,
-    Goto,
-    Match,
-    Output,
-    SetRegister,
-    Track,
-)
+from controller.flows.flow import Flow
+from controller.flows.notation import actions_text, match_text
 from controller.view import FlowView
 from controller.web.values import InstalledFlow
-
-_NAMES = {
-    "source": "reg0",
-    "destination": "reg1",
-    "src_port": "tp_src",
-    "dst_port": "tp_dst",
-    "eth_src": "dl_src",
-    "eth_dst": "dl_dst",
-    "ip_src": "nw_src",
-    "ip_dst": "nw_dst",
-}
-_SHOWN = (
-    "in_port", "eth_src", "eth_dst", "ip_src", "ip_dst", "src_port", "dst_port", "icmp_type", "nd_target",
-    "source", "destination",
-)  # fmt: skip
-_KINDS = {0x0800: "ip", 0x0806: "arp", 0x86DD: "ipv6"}
-_PROTOCOLS = {1: "icmp", 6: "tcp", 17: "udp", 58: "icmp"}
 
 
 def installed(view: FlowView, switch: str) -> InstalledFlow:
@@ -45,46 +16,9 @@ def installed(view: FlowView, switch: str) -> InstalledFlow:
         table=f"{flow.table.value} {flow.table.name}",
         priority=int(flow.priority),
         cookie=f"{flow.cookie:#018x}",
-        match=", ".join(_match(flow.match)) or "everything",
-        actions=", ".join(map(_action, flow.actions)) or "drop",
+        match=match_text(flow.match),
+        actions=actions_text(flow.actions),
         packets=view.packets,
         bytes=view.bytes,
         passing=bool(flow.idle_timeout or flow.hard_timeout),
     )
-
-
-def _match(match: Match) -> Iterator[str]:
-    if match.eth_type is not None:
-        kind = _KINDS.get(match.eth_type, f"dl_type={match.eth_type:#06x}")
-        if match.ip_proto is not None:
-            six = "6" if kind == "ipv6" else ""
-            kind = f"{_PROTOCOLS[match.ip_proto]}{six}" if match.ip_proto in _PROTOCOLS else kind
-        yield kind
-    for name in _SHOWN:
-        value = getattr(match, name)
-        if value is not None:
-            yield f"{_NAMES.get(name, name)}={value}"
-    if match.tcp_flags is not None:
-        yield "tcp_flags={:#x}/{:#x}".format(*match.tcp_flags)
-    if match.eth_dst_group:
-        yield "to a group"
-    if match.vlan is False:
-        yield "untagged"
-    if match.tracked is not None:
-        yield "ct_state=+trk+est+rpl" if match.tracked else "ct_state=-trk"
-
-
-def _action(action: Action) -> str:
-    match action:
-        case Output(port):
-            return "controller" if port == CONTROLLER_PORT else f"output:{port}"
-        case SetRegister(register, value):
-            return f"load:{value}->reg{register}"
-        case Commit():
-            return "ct(commit)"
-        case Track(table):
-            return f"ct(table={table.value})"
-        case Goto(table):
-            return f"goto_table:{table.value}"
-        case _:
-            assert_never(action)

@@ -131,7 +131,7 @@ def test_a_changed_flow_is_put_back_without_a_gap(script: Script) -> None:
 def test_a_flow_that_nobody_asked_for_goes(script: Script) -> None:
     script.flows[BY_HAND.key] = BY_HAND
     (said,) = reports(script.read())
-    assert "a flow that nobody asked for, table 0 priority 9999 in_port=1: to port 2" in said
+    assert "a flow that nobody asked for, table 0 priority 9999 in_port=1: output:2" in said
     assert BY_HAND.key not in script.flows
 
 
