@@ -458,6 +458,7 @@ def test_a_switch_with_openflow_1_0_only_is_told_of_once(
         message(ofp.OFPT_FEATURES_REPLY, b"\x01"),
         b"\x04",
     ],
+    ids=["HTTP", "noise", "the same header again and again", "cut reply", "cut features", "one byte"],
 )
 def test_whoever_speaks_something_else_disturbs_nobody(site: Site, data: bytes) -> None:
     with socket.create_connection(("127.0.0.1", site.running.port)) as other:

@@ -99,7 +99,11 @@ def test_common_name_stands_in_for_other_names() -> None:
     assert certificate_message(key_and_certificate([], "Box")[2]).resource == "box"
 
 
-@pytest.mark.parametrize("der", [b"", b"\x30\x03\2\1\1", key_and_certificate(NAMES)[2][:-9]])
+@pytest.mark.parametrize(
+    "der",
+    [b"", b"\x30\x03\2\1\1", key_and_certificate(NAMES)[2][:-9]],
+    ids=["empty", "no certificate", "cut short"],
+)
 def test_broken_certificates_are_malformed_and_end_it(der: bytes) -> None:
     reader = ServerFlight()
     with pytest.raises(Malformed):
