@@ -19,6 +19,8 @@ ORDER = (
     "scenarios", "attacks", "faults", "browser", "benchmarks",
 )  # fmt: skip
 
+LONGEST_NAME = 200  # bytes or characters of an example that its test may be called by
+
 Fate = tuple[str, str, str]  # of an attack or a fault: its name, what was done, what became of it
 FATE = "fate"  # the property of a test's report
 
@@ -89,6 +91,11 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if kind(item) == "setup" or any(item.get_closest_marker(name) for name in LACKS):
             item.add_marker(pytest.mark.xdist_group("machine"))
+
+
+def pytest_make_parametrize_id(val: object) -> str | None:
+    """A long example is no name for a test."""
+    return f"{len(val)} long" if isinstance(val, bytes | str) and len(val) > LONGEST_NAME else None
 
 
 @pytest.fixture(scope="session")
