@@ -1,15 +1,73 @@
 """What the site looks like at one moment, for reading by other threads: page, API and commands.
 
-Immutable values only; they are made by Firewall.view(). The API's JSON is these fields.
+Immutable values only; they are made by Firewall.view(). What there are thousands of is made by whoever looks
+at it, so that the owner of the model is not held up. The API's JSON is these fields.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Generic, TypeVar, overload
 
 from controller.events import AuditEntry, Decision
 from controller.flows.flow import Flow
 from controller.model.relationship import DeviceId, Endpoint, Relationship, ServiceId, Treatment
 from controller.model.service import Device, Service
+
+K = TypeVar("K")
+V = TypeVar("V")
+T = TypeVar("T")
+
+
+class LaterMapping(Mapping[K, V]):
+    """A mapping that is made when somebody first looks at it, on that one's thread.
+
+    `make` goes by values that nobody changes, so that it tells the same whenever it is called; two that
+    look at the same time may both call it.
+    """
+
+    __slots__ = ("_made", "_make")
+
+    def __init__(self, make: Callable[[], Mapping[K, V]]) -> None:
+        self._make: Callable[[], Mapping[K, V]] | None = make
+        self._made: Mapping[K, V] | None = None
+
+    def _all(self) -> Mapping[K, V]:
+        made, make = self._made, self._make
+        if made is None and make is not None:
+            made = self._made = make()
+            self._make = None  # with all that it holds
+        return self._made if made is None else made  # type: ignore[return-value]  # another was quicker
+
+    def __getitem__(self, key: K) -> V:
+        return self._all()[key]
+
+    def __iter__(self) -> Iterator[K]:
+        return iter(self._all())
+
+    def __len__(self) -> int:
+        return len(self._all())
+
+
+class LaterSequence(Sequence[T], Generic[T]):
+    """The same for a sequence."""
+
+    __slots__ = ("_made",)
+
+    def __init__(self, make: Callable[[], Sequence[T]]) -> None:
+        self._made = LaterMapping(lambda: {"all": make()})
+
+    @overload
+    def __getitem__(self, place: int) -> T: ...
+    @overload
+    def __getitem__(self, place: slice) -> Sequence[T]: ...
+    def __getitem__(self, place: int | slice) -> T | Sequence[T]:
+        return self._made["all"][place]
+
+    def __iter__(self) -> Iterator[T]:
+        return iter(self._made["all"])
+
+    def __len__(self) -> int:
+        return len(self._made["all"])
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,7 +210,7 @@ class SiteView:
     relationships: Mapping[str, RelationshipView] = field(hash=False)
     requests: tuple[RequestView, ...] = ()
     decisions: tuple[DecisionView, ...] = ()
-    pairs: tuple[PairView, ...] = ()
+    pairs: Sequence[PairView] = ()
     switches: tuple[SwitchView, ...] = ()
     log: tuple[AuditEntry, ...] = ()  # the newest, newest last
     counters: Mapping[str, int] = field(default_factory=dict, hash=False)

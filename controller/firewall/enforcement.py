@@ -70,14 +70,28 @@ class _Temporary:
     def of(self, owner: Owner) -> tuple[Key, ...]:
         return tuple(self._of.get(owner, ()))
 
-    def flows_of(self, owner: Owner) -> Iterator[Flow]:
-        return (self._flows[key][0] for key in self._of.get(owner, ()))
+    def by_owner(self) -> dict[Owner, tuple[Flow, ...]]:
+        return {owner: tuple(self._flows[key][0] for key in keys) for owner, keys in self._of.items()}
 
     def __iter__(self) -> Iterator[Flow]:
         return (flow for flow, _ in self._flows.values())
 
     def __len__(self) -> int:
         return len(self._flows)
+
+
+@dataclass(frozen=True, slots=True)
+class FlowsOfPairs:
+    """The flows of pairs at one moment, those with a timeout among them, by switch."""
+
+    _lasting: Mapping[int, Mapping[str, tuple[Flow, ...]]]
+    _temporary: Mapping[int, Mapping[Owner, tuple[Flow, ...]]]
+
+    def of(self, pair: Pair) -> Iterator[tuple[int, Flow]]:
+        origin = pair.origin
+        for switch, lasting in self._lasting.items():
+            for flow in (*lasting.get(origin, ()), *self._temporary.get(switch, {}).get(pair, ())):
+                yield switch, flow
 
 
 class Enforcement:
@@ -286,15 +300,10 @@ class Enforcement:
         """All flows that a switch should hold for ever."""
         return tuple(flow for flows in self._wanted.get(switch, {}).values() for flow in flows)
 
-    def of_pair(self, pair: Pair) -> Iterator[tuple[int, Flow]]:
-        """The flows of a pair on every switch, those with a timeout among them."""
-        origin = pair.origin
-        for switch, wanted in self._wanted.items():
-            for flow in wanted.get(origin, ()):
-                yield switch, flow
-            held = self._temporary.get(switch)
-            for flow in held.flows_of(pair) if held is not None else ():
-                yield switch, flow
+    def of_pairs(self) -> "FlowsOfPairs":
+        """The flows of all pairs as they are now, to keep."""
+        held = {switch: held.by_owner() for switch, held in self._temporary.items()}
+        return FlowsOfPairs({switch: flows.copy() for switch, flows in self._wanted.items()}, held)
 
     def count(self, switch: int) -> int:
         return sum(map(len, self._wanted.get(switch, {}).values())) + len(self._temporary.get(switch, ()))

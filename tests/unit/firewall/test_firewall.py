@@ -188,3 +188,15 @@ def test_service_that_moves_keeps_its_relationships(script: Script) -> None:
     assert view.services[ServiceId("lock/tcp-80")].device.id == "spare"
     assert script.status(script.access("read", "/state")) is Status.LEARNED
     assert {(pair.client, pair.server) for pair in view.pairs} == {("washer", "spare")}
+
+
+def test_view_shows_the_site_as_it_was_however_late_it_is_looked_at(script: Script) -> None:
+    before = script.firewall.view(script.now)
+    script.see(script.access("write", "/isOpen"), Reason.NEW_OPERATION)
+    script.firewall.handle(Move(61, ServiceId("lock/tcp-80"), DeviceId("spare"), "me"), script.now)
+    after = script.firewall.view(script.now)
+    assert {view.relationship.access.operation for view in before.relationships.values()} == {"read"}
+    assert {view.relationship.access.operation for view in after.relationships.values()} == {"read", "write"}
+    assert before.services[ServiceId("lock/tcp-80")].device.id == "lock"
+    assert [pair.server for pair in before.pairs] == ["lock"]
+    assert [pair.server for pair in after.pairs] == ["spare"]
