@@ -4,6 +4,7 @@ The only place that knows all parts. Decides nothing.
 """
 
 import datetime as dt
+import gc
 import logging
 import os
 import socket
@@ -37,6 +38,9 @@ log = logging.getLogger(__name__)
 
 _OWN = "network-secret"  # in the state folder; signs what Graphwall itself sends into the network
 INSPECTOR_WITHIN = 5.0  # s
+# Of what is made, nearly all is kept, and has no cycles: looking for some takes longer than making it.
+COLLECT = (20_000, 20, 20)
+HAND_OVER = 0.001  # s that one thread keeps others from running, where a decision waits
 STOP_WITHIN = 1.8  # s; then the process ends whatever hangs
 
 
@@ -171,6 +175,10 @@ def running(
     """
     own_folder(folder)
     with ExitStack() as stack:
+        stack.callback(gc.set_threshold, *gc.get_threshold())
+        stack.callback(sys.setswitchinterval, sys.getswitchinterval())
+        gc.set_threshold(*COLLECT)
+        sys.setswitchinterval(HAND_OVER)
         store = Store(folder / FILE)
         stack.callback(store.close)
         saved = store.load()

@@ -106,7 +106,7 @@ class Ledger:
             if key is None:
                 del self._unsayable[what]
             else:
-                del self._found[key]
+                self._found.pop(key, None)
                 self._suspects.add(key)
         for what in reading.keys() - before.keys():
             flow = reading[what]
@@ -116,6 +116,9 @@ class Ledger:
             elif key is not None:
                 self._found[key] = flow
                 self._suspects.add(key)
+        if len(self._found) + len(self._unsayable) != len(reading):
+            # A flow that got another cookie between two parts of the reading was in both.
+            self._found = {flow.key: flow for flow in reading.values() if flow.key is not None}
 
     def _differing(self, keys: Iterable[Key]) -> Iterator[tuple[Key, Difference]]:
         for key in keys:

@@ -505,10 +505,13 @@ def encode_ports_request(xid: int) -> bytes:
     return _message(parser.OFPPortDescStatsRequest(_PROTOCOL, 0), xid)
 
 
-def encode_flows_request(xid: int) -> bytes:
-    """Ask for all flows of the switch, whosoever they are."""
+def encode_flows_request(xid: int, part: int = 0, parts: int = 1) -> bytes:
+    """Ask for all flows of the switch, whosoever they are, or for one of `parts` (a power of two) of them.
+
+    The lowest bits of its cookie say which part a flow is in.
+    """
     request = parser.OFPFlowStatsRequest(
-        _PROTOCOL, 0, ofp.OFPTT_ALL, ofp.OFPP_ANY, ofp.OFPG_ANY, 0, 0, parser.OFPMatch()
+        _PROTOCOL, 0, ofp.OFPTT_ALL, ofp.OFPP_ANY, ofp.OFPG_ANY, part, parts - 1, parser.OFPMatch()
     )
     return _message(request, xid)
 

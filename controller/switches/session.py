@@ -43,6 +43,7 @@ FRAMES_WAITING = 1000  # packet-outs; above, they are dropped
 READ_EVERY = 1.0  # seconds; what somebody has changed by hand is repaired by the next reading
 READ_SHARE = 5  # reading takes at most one such part of the time
 READ_OVERDUE = 60.0  # seconds
+PART, PARTS_AT_MOST = 4_000, 16  # flows that are read at a time, while changes wait, and in how many parts
 MANY_FLOWS, READ_MANY_EVERY = 50_000, 10.0
 COUNTERS_EVERY = 2.0  # seconds
 
@@ -76,6 +77,7 @@ class Session:
         self._reader = Reader()
         self._read_xid = 0  # of the reply that is awaited
         self._reading_xid = 0  # of the reply that has begun
+        self._part, self._parts = 0, 1  # that is awaited, of so many
         self._read_after = 0  # all up to this ticket had been carried out when it was asked for
         self._read_began = self._read_took = 0.0
         self._read_at = 0.0
@@ -200,8 +202,12 @@ class Session:
         self._read_after, self._reading_number = self._confirmed, self._wanted_number
         if self.up and self._metered:  # first, as flows go with their meter
             yield openflow.encode_meters_request(next(self._xids))
+        self._part = 0
+        yield from self._ask_part()
+
+    def _ask_part(self) -> Iterator[bytes]:
         self._read_xid = next(self._xids)
-        yield openflow.encode_flows_request(self._read_xid)
+        yield openflow.encode_flows_request(self._read_xid, self._part, self._parts)
 
     # ------------------------------------------------------------ what the switch says, on os-ken's thread
 
@@ -229,16 +235,23 @@ class Session:
             return
         if self._reading_xid != message.xid:  # the first part
             self._reading_xid = message.xid
-            self._reader.metered = self._metered
-            self._reader.begin()
+            if self._part == 0:
+                self._reader.metered = self._metered
+                self._reader.begin()
         self._reader.take(message.body)
-        if not message.flags & ofp.OFPMPF_REPLY_MORE:
+        if message.flags & ofp.OFPMPF_REPLY_MORE:
+            return
+        self._part += 1
+        if self._part < self._parts:
+            self._jobs.put(self._ask_part)
+        else:
             self._read()
 
     def _read(self) -> None:
         """The whole reply is there."""
         reading = self._reader.end()
         self._read_xid = 0
+        self._parts = min(PARTS_AT_MOST, 1 << (reading.number // PART).bit_length())
         now = monotonic()
         if not self.up:
             flows = tuple(f for f in reading.flows.values() if isinstance(f, Flow) and is_ours(f.cookie))

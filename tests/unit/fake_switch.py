@@ -5,7 +5,7 @@ import socket
 import ssl
 import struct
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from time import monotonic, sleep
 from typing import Any
 
@@ -45,6 +45,12 @@ def stats_bytes(flow: Flow, packets: int = 0, octets: int = 0, cookie: int | Non
         )
         + rest
     )  # fmt: skip
+
+
+def asked_for(request: bytes, entries: Iterable[bytes]) -> Iterator[bytes]:
+    """The entries of flow statistics whose cookies a request is for (OpenFlow 1.3.5, section 7.3.5.2)."""
+    cookie, mask = struct.unpack_from("!QQ", request, 32)
+    return (e for e in entries if not (struct.unpack_from("!Q", e, 24)[0] ^ cookie) & mask)
 
 
 class FakeSwitch:
@@ -134,7 +140,7 @@ class FakeSwitch:
                 if what == ofp.OFPMP_PORT_DESC:
                     self._multipart(what, [port_bytes(*port) for port in self.ports], xid)
                 elif what == ofp.OFPMP_FLOW:
-                    self._multipart(what, list(self.entries), xid)
+                    self._multipart(what, list(asked_for(data, self.entries)), xid)
 
     def _multipart(self, what: int, entries: list[bytes], xid: int) -> None:
         """One entry in each part, so that replies in parts are tested by the way."""

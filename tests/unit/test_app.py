@@ -190,6 +190,20 @@ def test_a_reading_that_is_asked_for_comes_at_once_and_says_what_it_shows(
     assert (read.switch, read.ticket, tuple(read.flows.values())) == (1, 7, (LAMP,))
 
 
+def test_many_flows_are_read_in_parts_and_told_as_one_reading(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(session, "READ_EVERY", 0.05)
+    monkeypatch.setattr(session, "PART", 3)
+    flows = [replace(LAMP, priority=100 + n, cookie=cookie_of(f"pair {n}")) for n in range(20)]
+    switch = site.connect(entries=tuple(map(stats_bytes, flows)))
+    wait_for(lambda: len(site.of(FlowsRead)) > 2)
+    asked = [data for data in switch.of(ofp.OFPT_MULTIPART_REQUEST) if data[8:10] == b"\0\1"]
+    parts = {struct.unpack_from("!QQ", data, 32) for data in asked[1:9]}
+    assert parts == {(part, 7) for part in range(8)}
+    assert all(set(read.flows.values()) == set(flows) for read in site.of(FlowsRead))
+
+
 @pytest.mark.parametrize("exists", [True, False])
 def test_meters_that_are_there_are_replaced_and_those_refused_are_done_without(
     site: Site, exists: bool, caplog: pytest.LogCaptureFixture

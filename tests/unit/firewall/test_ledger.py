@@ -52,6 +52,16 @@ def test_what_is_on_its_way_proves_nothing_until_it_is_confirmed() -> None:
     assert set(ledger.compare(reading(A), 7)) == {Difference(None, A), Difference(B, None)}
 
 
+def test_a_flow_that_a_reading_in_parts_shows_before_and_after_its_change_is_there_once() -> None:
+    after = replace(A, cookie=cookie_of("pair 4"))
+    ledger = Ledger([A, B])
+    assert ledger.compare(reading(A, B), 0) == ()
+    ledger.told(Change(add=(after,)), 1)
+    assert ledger.compare(reading(A, after, B), 0) == ()
+    assert ledger.compare(reading(after, B), 1) == ()
+    assert ledger.compare(reading(B), 1) == (Difference(after, None),)
+
+
 def test_a_flow_that_has_just_ended_may_still_be_shown_once() -> None:
     short = replace(A, hard_timeout=5)
     ledger = Ledger([])
