@@ -72,7 +72,7 @@ from controller.flows.compile import (
     family,
 )
 from controller.flows.flow import Flow, Table
-from controller.model.relationship import DeviceId
+from controller.model.relationship import DeviceId, Treatment
 from controller.model.service import Device, Place
 from controller.view import SiteView
 from controller.words import visible
@@ -443,10 +443,13 @@ class Firewall:
         switch = switch_of(self._state.site, client)
         pair = Pair(client.id, server.id, event.endpoint)
         allowed = any(r.status.allows for r in self._state.site.between_devices(client.id, server.id))
-        if switch is None or (allowed and not event.flood):  # it would take the allowed messages along
+        watched = self._state.pairs.get(pair) is Treatment.WATCH
+        if switch is None or (allowed and not watched and not event.flood):  # what is allowed would go along
             return effects
         seconds = max(1, int(self._config.refusal))
-        flow = compile_refusal(client, server, event.endpoint, family(event.client_address), seconds)
+        # What is watched and not allowed as a whole is read before it is forwarded, for a while.
+        instead = self._policy(switch).ports.inspect if allowed and watched and not event.flood else ()
+        flow = compile_refusal(client, server, event.endpoint, family(event.client_address), seconds, instead)
         sent = self._enforcement.temporary(switch, flow, pair) if flow else None
         return [*effects, sent] if sent else effects
 

@@ -486,9 +486,14 @@ def compile_silence(port: int, mac: str | None, waits: bool) -> Flow:
 
 
 def compile_refusal(
-    client: Device, server: Device, endpoint: Endpoint, eth_type: int, seconds: int
+    client: Device,
+    server: Device,
+    endpoint: Endpoint,
+    eth_type: int,
+    seconds: int,
+    instead: tuple[Action, ...] = (),
 ) -> Flow | None:
-    """Repeats of what was denied are dropped in the switch for a while."""
+    """Repeats of what was denied are dropped in the switch for a while; or `instead` is done with them."""
     if endpoint.transport not in ("tcp", "udp"):
         return None
     destination = GROUP_NUMBER if server.place is Place.GROUP else server.number
@@ -499,8 +504,8 @@ def compile_refusal(
         destination=destination,
         dst_port=endpoint.port,
     )
-    origin = f"refusal {client.id} {server.id} {endpoint}"
-    return Flow(Table.VERDICT, Priority.CONNECTION - 10, match, (), cookie_of(origin), hard_timeout=seconds)
+    cookie = cookie_of(f"refusal {client.id} {server.id} {endpoint}")
+    return Flow(Table.VERDICT, Priority.CONNECTION - 10, match, instead, cookie, hard_timeout=seconds)
 
 
 def compile_flood(client: Device, seconds: int) -> Flow:
