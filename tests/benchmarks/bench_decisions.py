@@ -1,26 +1,85 @@
-"""How long a decision takes until the switch and the inspector carry it out. ./lab bench decisions"""
+"""From a decision until switch and inspector carry it out; from a new device until it may talk.
 
-import statistics
+./lab bench decisions
+"""
+
 from pathlib import Path
+from time import monotonic
 
 import pytest
+from scapy.layers.l2 import ARP, Ether
 
-from tests.scenarios.guarded import HOSTS, graduated, guarded, latencies, programs, relationship
+from tests.benchmarks import grown
+from tests.benchmarks.bench_forward import CROWD_PORT
+from tests.benchmarks.record import Recorder, centile
+from tests.benchmarks.rig import CROWD, HOSTS, behind_graphwall, flows, flows_held
+from tests.scenarios.guarded import latencies
+from tests.scenarios.wire import Wire
+from topologies.demo.stage import Stage
 from topologies.waiting import until
 
-pytestmark = [pytest.mark.root, pytest.mark.mininet, pytest.mark.benchmark, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.root, pytest.mark.mininet, pytest.mark.benchmark, pytest.mark.timeout(600)]
 
-DECISIONS = 200
+DECISIONS = 300
+SIZES = ((40, 100), (2_000, 10_000), (10_000, 100_000))
+NEWCOMERS = 30
 
 
-def test_from_decision_to_in_force(tmp_path: Path) -> None:
-    with guarded(HOSTS, tmp_path) as stage, programs(stage) as run:
-        run.ready("server", "serve", "8000")
-        run("asker", "get", "10.0.0.2", "8000", *["/known"] * 3).lines()
-        assert graduated(stage, 1)
-        run("asker", "get", "10.0.0.2", "8000", "/new").lines()
-        edge = until(lambda: relationship(stage, "/new"), "the attempt is asked about")
-        found = sorted(seconds * 1000 for seconds in latencies(stage, edge["id"], DECISIONS))
+def in_place(stage: Stage, relationships: int) -> int:
+    """Wait until the switch has all its flows; how many they are."""
+
+    def there() -> int:
+        wanted = flows(stage)
+        return wanted if flows_held(stage) == wanted >= relationships else 0
+
+    return until(there, "all flows are there", 240.0, 0.5)
+
+
+@pytest.mark.parametrize(("services", "relationships"), SIZES)
+def test_from_decision_to_in_force(
+    services: int, relationships: int, tmp_path: Path, record: Recorder
+) -> None:
+    saved = grown.site(services, relationships, pending=1, port=CROWD_PORT)
+    site = {"networks": [grown.NETWORK], "devices_at_most": 20_000}
+    with behind_graphwall(
+        tmp_path, HOSTS + CROWD, site, lambda stage: grown.keep(stage.guarded.state, saved)
+    ) as stage:
+        installed = in_place(stage, relationships)
+        (request,) = stage.guarded.requests()
+        latencies(stage, request["id"], 20)
+        found = [seconds * 1000 for seconds in latencies(stage, request["id"], DECISIONS)]
     assert len(found) == DECISIONS
-    centiles = statistics.quantiles(found, n=100)
-    print(f"\n{DECISIONS} decisions: in force after p50 {centiles[49]:.1f} ms, p99 {centiles[98]:.1f} ms")
+    for part, bound in ((50, None), (99, 20.0)):
+        record(
+            f"decision to in force, p{part}, {relationships:,} relationships", centile(found, part), "ms",
+            at_most=bound, runs=DECISIONS, curve=f"in force p{part}", x=relationships,
+            note=f"{installed:,} flows in the switch",
+        )  # fmt: skip
+
+
+def test_from_first_frame_to_admitted(tmp_path: Path, record: Recorder) -> None:
+    """One port, one newcomer after the other: asked about, admitted by the manager, in force."""
+    asked, admitted = [], []
+    with behind_graphwall(tmp_path, HOSTS + CROWD, {"bindings": "first use"}) as stage:
+        flows(stage)
+        with Wire(stage.laboratory.network.pid("crowd")) as wire:
+            for number in range(NEWCOMERS):
+                mac, address = f"02:00:00:cc:00:{number:02x}", f"10.200.9.{number + 1}"
+                frame = ARP(op=1, hwsrc=mac, psrc=address, pdst="10.200.0.4")
+                began = monotonic()
+                wire.send(Ether(src=mac, dst="ff:ff:ff:ff:ff:ff") / frame)
+                card = until(lambda m=mac: newcomer(stage, m), "it is asked about", 10.0, 0.002)
+                asked.append((monotonic() - began) * 1000)
+                made = stage.guarded.answer(card["id"], approve=True)
+                assert made["in_force"]
+                admitted.append(made["latency"] * 1000)
+    record("new device: from its first frame to the question", centile(asked, 50), "ms",
+           runs=NEWCOMERS, note=f"p99 {centile(asked, 99):.1f} ms; asked for by the HTTP API")  # fmt: skip
+    record("new device: from the answer until it may talk, p50", centile(admitted, 50), "ms", runs=NEWCOMERS)
+    record("new device: from the answer until it may talk, p99", centile(admitted, 99), "ms",
+           runs=NEWCOMERS, at_most=20.0)  # fmt: skip
+
+
+def newcomer(stage: Stage, mac: str) -> dict[str, str] | None:
+    name = mac.replace(":", "-")
+    return next((dict(card) for card in stage.guarded.requests() if name in str(card)), None)

@@ -1,8 +1,6 @@
 """How fast captures are read and messages found, beside what others make of the same frames in the same run.
 
-    sudo ./lab bench dpi        figures and ratios; saved as .lab/bench-dpi.json
-
-Rates are of processor time on one core. Ratios count: this machine is slower or faster than yours.
+./lab bench dpi. Rates are of processor time on one core; ratios count, as machines differ.
 """
 
 import io
@@ -13,7 +11,6 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from struct import pack
-from typing import Any
 
 import dpkt
 import pytest
@@ -26,6 +23,7 @@ from controller.dpi.message import Operation
 from controller.inspector.judgement.inspection import Inspection
 from controller.model.relationship import Endpoint
 from controller.verdicts import SetGrant, VerdictTable
+from tests.benchmarks.record import Recorder
 from tests.unit.captures.reference import CAPTURES
 from tests.unit.inspector.judgement.frames import ACK, PSH, SYN, coap, tcp, udp
 from tests.unit.inspector.judgement.site import BATTERY, DIRECTORY, WASHER, B, W, access, main, service
@@ -41,15 +39,6 @@ TSHARK = (
 )
 OPENFLOW = pack("!H", 6653)  # os_ken never comes back from segments to or from this port
 
-Figures = dict[str, Any]
-
-
-def show(name: str, figures: Figures) -> None:
-    shown = "  ".join(
-        f"{what} {value:,.2f}" if value < 100 else f"{what} {value:,.0f}" for what, value in figures.items()
-    )
-    print(f"\n{name:<44} {shown}")
-
 
 def processor_time(work: Callable[[], object], rounds: int = 3) -> float:
     """The best of some rounds, in seconds."""
@@ -59,11 +48,6 @@ def processor_time(work: Callable[[], object], rounds: int = 3) -> float:
         work()
         best = min(best, time.process_time() - start)
     return best
-
-
-def told(benchmark: Any, name: str, figures: Figures) -> None:
-    benchmark.extra_info.update(figures)
-    show(name, figures)
 
 
 # ---------------------------------------------------------------- traffic
@@ -116,7 +100,7 @@ def coap_requests() -> list[bytes]:
 
 
 @pytest.mark.parametrize("made", [modbus, mqtt, coap_requests, http], ids=lambda made: made.__name__)
-def test_messages_per_second(benchmark: Any, made: Callable[[], list[bytes]]) -> None:
+def test_messages_per_second(record: Recorder, made: Callable[[], list[bytes]]) -> None:
     given = captured(made())
 
     def dissect() -> int:
@@ -126,13 +110,13 @@ def test_messages_per_second(benchmark: Any, made: Callable[[], list[bytes]]) ->
             found += 0 if said is None else len(said.messages)
         return found
 
-    found = benchmark.pedantic(dissect, rounds=3, warmup_rounds=1)
+    found = dissect()
     assert found >= MESSAGES
-    told(benchmark, f"{made.__name__}: frame to message", {"messages/s": found / processor_time(dissect)})
+    record(f"{made.__name__}: frame to message", found / processor_time(dissect), "messages/s")
 
 
 @pytest.mark.parametrize("kind", ["acknowledgement", "answer of a server", "rest of a settled connection"])
-def test_frames_that_need_no_judging(benchmark: Any, kind: str) -> None:
+def test_frames_that_need_no_judging(record: Recorder, kind: str) -> None:
     """What the inspector spends on a frame that says nothing."""
     granted = SetGrant(access("unknown", Operation.CONNECT, "", endpoint="tcp-9999"), True)
     table = VerdictTable((*DIRECTORY, main(WASHER), service(BATTERY, SETTLED), granted))
@@ -152,14 +136,14 @@ def test_frames_that_need_no_judging(benchmark: Any, kind: str) -> None:
         for _ in range(count):
             inspection.frame(raw, False, 1000.0)
 
-    benchmark.pedantic(carry, rounds=3, warmup_rounds=1)
-    told(benchmark, f"no judging: {kind}", {"µs/frame": processor_time(carry) / count * 1e6})
+    carry()
+    record(f"no judging: {kind}", processor_time(carry) / count * 1e6, "µs/frame")
 
 
 # ---------------------------------------------------------------- beside others
 
 
-def test_frames_per_second_beside_other_parsers(benchmark: Any) -> None:
+def test_frames_per_second_beside_other_parsers(record: Recorder) -> None:
     """The same frames of one capture; the others read no more than headers, or no requests."""
     seen = big()
     raws = [each.data for each in seen]
@@ -182,15 +166,16 @@ def test_frames_per_second_beside_other_parsers(benchmark: Any) -> None:
             if OPENFLOW not in (raw[34:36], raw[36:38]):
                 OsKenPacket(raw)
 
-    benchmark.pedantic(ours, rounds=3, warmup_rounds=1)
+    ours()
     rate = len(raws) / processor_time(ours)
     others = {
-        "dpkt": len(raws) / processor_time(by_dpkt),
+        "dpkt, which reads headers only": len(raws) / processor_time(by_dpkt),
         "scapy": 2000 / processor_time(by_scapy, 1),
         "os_ken": 4000 / processor_time(by_os_ken, 1),
     }
-    figures = {"frames/s": rate, **{f"x {name}": rate / other for name, other in others.items()}}
-    told(benchmark, "modbusBig.pcap in memory", figures)
+    for name, other in others.items():
+        record(f"modbusBig.pcap in memory, beside {name}", rate, "frames/s", against=name, baseline=other,
+               ratio=rate / other)  # fmt: skip
 
 
 def whole_process(command: Sequence[str]) -> tuple[float, float]:
@@ -208,7 +193,7 @@ def whole_process(command: Sequence[str]) -> tuple[float, float]:
 
 
 @pytest.mark.parametrize("times", [1, 10])
-def test_whole_processes_beside_tshark(benchmark: Any, times: int, tmp_path: Path) -> None:
+def test_whole_processes_beside_tshark(record: Recorder, times: int, tmp_path: Path) -> None:
     """`graphwall dissect --json` and tshark, each from its start to its end."""
     seen = big()
     path = tmp_path / "big.pcap"
@@ -216,18 +201,15 @@ def test_whole_processes_beside_tshark(benchmark: Any, times: int, tmp_path: Pat
     path.write_bytes(data[:24] + data[24:] * times)
     command = [sys.executable, "-m", "controller", "dissect", "--json", str(path)]
     theirs = ["tshark", "-r", str(path), *TSHARK.split()]
-    clock, used = benchmark.pedantic(lambda: whole_process(command), rounds=1)
+    clock, used = whole_process(command)
     clock_theirs, used_theirs = whole_process(theirs)
-    figures = {
-        "seconds": clock,
-        "frames/s": times * len(seen) / used,
-        "x tshark (clock)": clock_theirs / clock,
-        "x tshark (processor)": used_theirs / used,
-    }
-    told(benchmark, f"whole process, {times} x modbusBig.pcap", figures)
+    name = f"whole process, {times} x modbusBig.pcap"
+    for what, mine, other in (("clock", clock, clock_theirs), ("processor", used, used_theirs)):
+        record(f"{name}, {what}", mine, "s", against="tshark", baseline=other, ratio=mine / other,
+               note=f"{times * len(seen) / used:,.0f} frames/s of processor time")  # fmt: skip
 
 
-def test_reading_captures_beside_dpkt(benchmark: Any) -> None:
+def test_reading_captures_beside_dpkt(record: Recorder) -> None:
     data = (CAPTURES / BIG).read_bytes() if (CAPTURES / BIG).exists() else pytest.skip("no captures")
 
     def ours() -> int:
@@ -236,6 +218,6 @@ def test_reading_captures_beside_dpkt(benchmark: Any) -> None:
     def theirs() -> int:
         return sum(1 for _ in dpkt.pcap.UniversalReader(io.BytesIO(data)))
 
-    count = benchmark.pedantic(ours, rounds=3, warmup_rounds=1)
+    count = ours()
     mine, other = count / processor_time(ours), count / processor_time(theirs)
-    told(benchmark, "reader alone", {"frames/s": mine, "x dpkt": mine / other})
+    record("reader alone", mine, "frames/s", against="dpkt", baseline=other, ratio=mine / other)

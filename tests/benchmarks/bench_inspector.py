@@ -1,7 +1,4 @@
-"""What one message costs the inspector, without sockets: printed, never asserted.
-
-./lab bench tests/benchmarks/bench_inspector.py
-"""
+"""What one message costs the inspector, without sockets. ./lab bench inspector"""
 
 import gc
 from collections.abc import Callable, Iterable
@@ -15,6 +12,7 @@ from controller.inspector import link
 from controller.inspector.judgement.inspection import Inspection
 from controller.model.relationship import Access, Endpoint, ServiceId
 from controller.verdicts import SetGrant, VerdictTable
+from tests.benchmarks.record import Recorder
 from tests.unit.inspector.judgement.frames import ACK, PSH, SYN, coap, tcp, udp
 from tests.unit.inspector.judgement.site import BATTERY, DIRECTORY, WASHER, B, W, access, main, service
 
@@ -30,11 +28,9 @@ def inspection(*deltas: SetGrant) -> Inspection:
     return Inspection(VerdictTable((*DIRECTORY, *known, *deltas)))
 
 
-def show(name: str, each: float) -> None:
-    print(f"{name:<52} {each * 1e6:6.1f} µs  {1 / each:9,.0f} messages/s")
-
-
-def measure(name: str, serve: Callable[[bytes, float], object], frames: Iterable[bytes]) -> None:
+def measure(
+    record: Recorder, name: str, serve: Callable[[bytes, float], object], frames: Iterable[bytes]
+) -> None:
     """The best of three rounds of processor time."""
     given = list(frames)
     best, now = float("inf"), 1000.0
@@ -44,8 +40,11 @@ def measure(name: str, serve: Callable[[bytes, float], object], frames: Iterable
             now += 0.00005
             serve(raw, now)
         best = min(best, process_time() - start)
-    each = best / len(given)
-    show(name, each)
+    tell(record, name, best / len(given))
+
+
+def tell(record: Recorder, name: str, each: float) -> None:
+    record(name, each * 1e6, "µs/message", note=f"{1 / each:,.0f} messages/s of one core")
 
 
 def coap_requests(paths: int) -> list[bytes]:
@@ -55,7 +54,7 @@ def coap_requests(paths: int) -> list[bytes]:
     ]
 
 
-def test_coap_requests_that_are_allowed() -> None:
+def test_coap_requests_that_are_allowed(record: Recorder) -> None:
     granted = SetGrant(access("coap", Operation.READ, "*"), True)
     served = inspection(granted)
     passed = 0
@@ -67,20 +66,24 @@ def test_coap_requests_that_are_allowed() -> None:
         if not passed & 1023:
             served.tick(now)
 
-    measure("CoAP request, allowed, 8 resources", serve, coap_requests(8))
-    measure("CoAP request, allowed, 5,000 resources", serve, coap_requests(5000))
+    measure(record, "CoAP request, allowed, 8 resources", serve, coap_requests(8))
+    measure(record, "CoAP request, allowed, 5,000 resources", serve, coap_requests(5000))
     assert passed == 6 * MESSAGES
 
 
-def test_coap_requests_that_are_denied() -> None:
+def test_coap_requests_that_are_denied(record: Recorder) -> None:
     served = inspection()
+
+    def serve(raw: bytes, now: float) -> None:
+        served.frame(raw, False, now)
+
     frames = [udp(W, B, 40000, 5683, coap("PUT", f"/door/{n % 8}")) for n in range(MESSAGES)]
-    measure("CoAP request, denied, 8 resources", lambda raw, now: served.frame(raw, False, now), frames)
+    measure(record, "CoAP request, denied, 8 resources", serve, frames)
     frames = [udp(W, B, 40000, 5683, coap("PUT", f"/door/{n}")) for n in range(MESSAGES)]
-    measure("CoAP request, denied, all different", lambda raw, now: served.frame(raw, False, now), frames)
+    measure(record, "CoAP request, denied, all different", serve, frames)
 
 
-def test_http_requests_on_one_connection() -> None:
+def test_http_requests_on_one_connection(record: Recorder) -> None:
     text = b"GET /charge HTTP/1.1\r\nHost: battery\r\nUser-Agent: washer/1.0\r\nAccept: */*\r\n\r\n"
     granted = SetGrant(
         Access(ServiceId("washer/washer"), ServiceId("battery/tcp-80"), "http", Operation.READ, "/charge"),
@@ -94,10 +97,10 @@ def test_http_requests_on_one_connection() -> None:
     sent = sum(len(served.frame(raw, False, 1000.0 + n / 20000).send) for n, raw in enumerate(frames))
     each = (process_time() - start) / MESSAGES
     assert sent == MESSAGES
-    show("HTTP request, one segment each, one connection", each)
+    tell(record, "HTTP request, one segment each, one connection", each)
 
 
-def test_a_whole_table() -> None:
+def test_a_whole_table(record: Recorder) -> None:
     grants = tuple(
         SetGrant(
             Access(
@@ -131,7 +134,7 @@ def test_a_whole_table() -> None:
     end = process_time()
     gc.enable()
     size = sum(map(len, said)) / 1e6
-    print(
-        f"{GRANTS:,} grants, {size:.0f} MB: said in {told - start:.2f} s and taken in {end - told:.2f} s "
-        f"of processor time, longest turn {slowest * 1000:.1f} ms"
-    )
+    of = f"table of {GRANTS:,} grants"
+    record(f"{of}: said", told - start, "s", note=f"{size:.0f} MB, processor time")
+    record(f"{of}: taken in", end - told, "s", note="processor time")
+    record(f"{of}: longest turn in which no frame is served", slowest * 1000, "ms")

@@ -1,10 +1,9 @@
 """The page with 500 services and 2,000 relationships: until it is seen, until a change is, frames, a flood.
 
-Each figure is printed with the bound that it should keep; none is asserted beyond what a busy machine can do.
+None is asserted. ./lab bench page
 """
 
 import random
-import statistics
 import threading
 import time
 from collections.abc import Iterator
@@ -19,6 +18,7 @@ from controller.web.api import create_app
 from controller.web.guard import COOKIE
 from controller.web.members import LOCAL, Asker, Members
 from controller.web.server import serve
+from tests.benchmarks.record import Recorder
 from tests.browser.conftest import CHROMIUM, DESK, FLAGS
 from tests.browser.household import READ, Household, Talk, settled
 from tests.unit.web.fake_site import TOKEN, FakeAccounts
@@ -80,7 +80,7 @@ def base(page: Page) -> str:
     return page.url.partition("#")[0]
 
 
-def test_until_something_useful_is_seen(page: Page) -> None:
+def test_until_something_useful_is_seen(page: Page, record: Recorder) -> None:
     home_page = base(page)
     for place, sign in (("", ".card"), ("table", "tbody tr"), ("map", "#graph[data-ready]")):
         times = []
@@ -91,10 +91,10 @@ def test_until_something_useful_is_seen(page: Page) -> None:
             page.goto(target)
             page.wait_for_selector(sign)
             times.append(time.monotonic() - began)
-        print(f"first useful paint of #/{place}: {statistics.median(times):.2f} s (bound 1.5 s)")
+        record.runs(f"first useful paint of #/{place}", times, "s", at_most=1.5)
 
 
-def test_until_a_change_is_drawn(page: Page, large: tuple[Household, list[Talk]]) -> None:
+def test_until_a_change_is_drawn(page: Page, large: tuple[Household, list[Talk]], record: Recorder) -> None:
     home, _ = large
     page.goto(f"{base(page)}#/map")
     page.wait_for_function(f"() => {DRAWN}?.nodes().length > 20")
@@ -131,8 +131,7 @@ def test_until_a_change_is_drawn(page: Page, large: tuple[Household, list[Talk]]
         )
         page.wait_for_function("() => window.took !== null")
         times.append(page.evaluate("window.took"))
-    usual, longest = statistics.median(times), max(times)
-    print(f"a change is drawn after {usual:.0f} ms, at most {longest:.0f} ms (bound 100 ms)")
+    record.runs("until a change is drawn", times, "ms", at_most=100.0, note=f"at most {max(times):.0f} ms")
 
 
 FRAMES = """(milliseconds) => new Promise((resolve) => {
@@ -152,7 +151,7 @@ FRAMES = """(milliseconds) => new Promise((resolve) => {
 
 
 @pytest.mark.parametrize("much", ["What needs me", "Everything"])
-def test_frames_while_panning(page: Page, much: str) -> None:
+def test_frames_while_panning(page: Page, much: str, record: Recorder) -> None:
     page.goto(f"{base(page)}#/map")
     page.get_by_label("How much").select_option(much)
     page.wait_for_function(f"() => {DRAWN}?.nodes().length > 20")
@@ -160,11 +159,13 @@ def test_frames_while_panning(page: Page, much: str) -> None:
     shown = page.evaluate(f"() => [{DRAWN}.nodes().length, {DRAWN}.edges().length]")
     rate, longest = page.evaluate(FRAMES, 4000)
     vertices, edges = shown
-    print(f"panning {much!r} ({vertices} vertices, {edges} edges): {rate:.0f} frames/s (bound 30)")
-    print(f"    the longest frame took {longest:.0f} ms")
+    note = f"{vertices} vertices, {edges} edges; the longest frame took {longest:.0f} ms"
+    record(f"panning {much!r}", rate, "frames/s", at_least=30.0, note=note)
 
 
-def test_a_flood_of_changes_does_not_freeze_it(page: Page, large: tuple[Household, list[Talk]]) -> None:
+def test_a_flood_of_changes_does_not_freeze_it(
+    page: Page, large: tuple[Household, list[Talk]], record: Recorder
+) -> None:
     home, habits = large
     page.goto(f"{base(page)}#/map")
     page.get_by_label("How much").select_option("What needs me")
@@ -199,7 +200,6 @@ def test_a_flood_of_changes_does_not_freeze_it(page: Page, large: tuple[Househol
     answered = time.monotonic() - began
     ended.set()
     thread.join()
-    print(
-        f"{CHANGES_PER_SECOND} changes/s for {SECONDS} s: longest stop {measured[0]:.0f} ms, "
-        f"{measured[1]} of {SECONDS * 50} ticks; a key press is answered after {answered * 1000:.0f} ms"
-    )
+    flood_is = f"{CHANGES_PER_SECOND} changes/s for {SECONDS} s"
+    record(f"{flood_is}: longest stop", measured[0], "ms", note=f"{measured[1]} of {SECONDS * 50} ticks")
+    record(f"{flood_is}: until a key press is answered", answered * 1000, "ms")

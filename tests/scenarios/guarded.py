@@ -5,7 +5,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
@@ -75,14 +75,25 @@ def _pipe() -> tuple[IO[bytes], IO[bytes]]:
 
 
 @contextmanager
-def guarded(topology: str, tmp_path: Path) -> Iterator[Stage]:
-    """The topology (a name, or YAML text) with Graphwall before it."""
+def guarded(
+    topology: str,
+    tmp_path: Path,
+    site: Mapping[str, object] | None = None,
+    before: Callable[[Stage], object] = lambda _: None,
+) -> Iterator[Stage]:
+    """The topology (a name, or YAML text) with Graphwall before it.
+
+    `site` adds to its site.yaml; `before` is called when nothing runs yet.
+    """
     if "\n" in topology:
         file = tmp_path / "hosts.yaml"
         file.write_text(topology, encoding="utf-8")
         topology = str(file)
     report = Report(Console(file=io.StringIO()))
-    with Stage(schema.read(topology), report, firewall=True, prefix=marks.free_prefix()) as stage:
+    stage = Stage(schema.read(topology), report, firewall=True, prefix=marks.free_prefix())
+    stage.guarded.site.update(site or {})
+    before(stage)
+    with stage:
         yield stage
 
 

@@ -26,7 +26,7 @@ class Firewall:
 
     def __init__(self, directory: Path, site: Mapping[str, Any], mark: str) -> None:
         self.directory = directory / "firewall"
-        self._site = dict(site)
+        self.site = dict(site)  # what becomes site.yaml, until it is configured
         self._mark = mark
         self._process: subprocess.Popen[bytes] | None = None
         self._client: httpx.Client | None = None
@@ -37,17 +37,22 @@ class Firewall:
     def config(self) -> Path:
         return self.directory / "site.yaml"
 
+    @property
+    def state(self) -> Path:
+        """The state folder."""
+        return self.directory / "state"
+
     def configure(self, openflow_port: int, api_port: int) -> None:
         """Write site.yaml."""
         self.openflow_port, self.api_port = openflow_port, api_port
         self.directory.mkdir(parents=True, exist_ok=True)
         site = {
-            **self._site,
-            "state": str(self.directory / "state"),
-            "openflow": {"port": openflow_port},
-            "api": {"port": api_port},
             "admission": "ask",
             "learning": LEARNING,
+            **self.site,
+            "state": str(self.state),
+            "openflow": {"port": openflow_port},
+            "api": {"port": api_port},
         }
         self.config.write_text(yaml.safe_dump(site, sort_keys=False, allow_unicode=True), encoding="utf-8")
 
@@ -74,7 +79,7 @@ class Firewall:
                 return False
 
         waiting.until(answers, "graphwall answers", 20.0)
-        token = (self.directory / "state" / "api-token").read_text(encoding="utf-8").strip()
+        token = (self.state / "api-token").read_text(encoding="utf-8").strip()
         self._client = httpx.Client(
             base_url=f"{url}/api/v1/", headers={"Authorization": f"Bearer {token}"}, timeout=10.0
         )

@@ -23,7 +23,7 @@ class Stage:
 
     def __init__(self, topology: Topology, report: Report, firewall: bool, prefix: str) -> None:
         self.topology, self.report = topology, report
-        self._openflow = _free_port()
+        self._openflow = free_port()
         setting = Setting(firewall=firewall, controller=f"127.0.0.1:{self._openflow}", prefix=prefix)
         self.laboratory = Laboratory(topology, setting)
         self._firewall: Firewall | None = None
@@ -49,7 +49,7 @@ class Stage:
         laboratory.prepare()
         if self._firewall is not None:
             report.step("Starting Graphwall: controller, inspector and API")
-            self._firewall.configure(self._openflow, _free_port())
+            self._firewall.configure(self._openflow, free_port())
             self._firewall.start()
         count = len([h for h in self.topology.hosts if h.joins == "now"])
         report.step(
@@ -107,7 +107,7 @@ class Stage:
         return {d["id"]: d["name"] for d in self.guarded.get("devices")["devices"]}
 
 
-def _free_port() -> int:
+def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
