@@ -139,7 +139,10 @@ def _address(eth_type: int, side: int, text: str) -> bytes:
 
 
 def _encode_match(match: Match) -> bytes:
-    """The OXM list of a match, with every field behind those that it requires."""
+    """The OXM list of a match, with every field behind those that it requires.
+
+    In the order of Open vSwitch, so that it gives a flow back in the bytes that it was told (reading.py).
+    """
     parts: list[bytes] = []
     add = parts.append
     if match.in_port is not None:
@@ -152,18 +155,18 @@ def _encode_match(match: Match) -> bytes:
         add(_ETH_DST_MASKED + _mac(_GROUP_BIT) * 2)
     if match.eth_src is not None:
         add(_ETH_SRC + _mac(match.eth_src))
+    if match.eth_type is not None:
+        add(_ETH_TYPE + match.eth_type.to_bytes(2))
     if match.vlan is False:
         add(_VLAN + b"\0\0")
     elif match.vlan:
         add(_VLAN_MASKED + _TAG_PRESENT.to_bytes(2) * 2)
-    if match.eth_type is not None:
-        add(_ETH_TYPE + match.eth_type.to_bytes(2))
-    if match.ip_proto is not None:
-        add(_IP_PROTO + match.ip_proto.to_bytes(1))
     try:
         for side, address in enumerate((match.ip_src, match.ip_dst)):
             if address is not None:
                 add(_address(match.eth_type or 0, side, address))
+        if match.ip_proto is not None:
+            add(_IP_PROTO + match.ip_proto.to_bytes(1))
         for side, port in enumerate((match.src_port, match.dst_port)):
             if port is not None:
                 add(_PORTS[match.ip_proto or 0][side] + port.to_bytes(2))
@@ -411,20 +414,29 @@ def encode_flow(flow: Flow, command: int, xid: int, metered: bool = True) -> byt
 
 
 def encode_change(
-    change: Change, xids: Iterator[int], refused: Callable[[Flow, str], object], metered: bool = True
+    change: Change,
+    xids: Iterator[int],
+    refused: Callable[[Flow, str], object],
+    metered: bool = True,
+    added: Callable[[Flow, bytes], object] = lambda *_: None,
 ) -> Iterator[bytes]:
     """The messages of a change: deletions, then additions. The barrier is the caller's.
 
-    A flow that cannot be encoded is left out and told to `refused`, with the reason.
+    A flow that cannot be encoded is left out and told to `refused`, with the reason; the others that are
+    added are told to `added`, with their message.
     """
     for table, cookie in change.purge:
         yield _encode_purge(table, cookie, next(xids))
     for command, flows in ((DELETE_STRICT, change.delete), (ADD, change.add)):
         for flow in flows:
             try:
-                yield encode_flow(flow, command, next(xids), metered)
+                message = encode_flow(flow, command, next(xids), metered)
             except (EncodingError, struct.error, OverflowError, ValueError) as error:
                 refused(flow, str(error))
+                continue
+            if command == ADD:
+                added(flow, message)
+            yield message
 
 
 def decode_flow(said: Any) -> Flow:

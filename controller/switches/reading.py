@@ -1,8 +1,9 @@
 """All flows of a switch, read again and again; what was there before costs next to nothing.
 
 os-ken takes 150 µs to parse a flow, so that reading ten thousand would hold up everything for more than
-a second. Here a flow is parsed when it is first seen, and known again by its bytes. Knows nothing of
-connections, time or what the flows should be.
+a second. Here a flow is parsed when it is first seen, and known again by its bytes; one that comes back
+in the bytes in which the switch was told it is not parsed at all. Knows nothing of connections, time or
+what the flows should be.
 """
 
 import struct
@@ -67,6 +68,14 @@ class Reader:
         self._known: dict[bytes, Flow | Strange | None] = {}
         self._now: dict[bytes, Flow | Strange | None] = {}
         self._counters: dict[int, tuple[int, int]] = {}
+        self._told: dict[bytes, Flow] = {}
+        self._told_before: dict[bytes, Flow] = {}  # in the time of the reading before
+
+    def told(self, flow: Flow, message: bytes) -> None:
+        """The switch is told to have this flow, by an OFPFlowMod. From another thread: it may be missed."""
+        # Table; priority, timeouts, flags, cookie; match and instructions (OpenFlow 1.3.5, section 7.3.4.1).
+        numbers = message[30:32] + message[26:30] + message[44:46] + bytes(4) + message[8:16]
+        self._told[message[24:25] + numbers + message[48:]] = flow
 
     def begin(self) -> None:
         """What was taken in of a reply that never ended is forgotten."""
@@ -77,7 +86,7 @@ class Reader:
         for entry in entries:
             raw = entry.raw
             what = raw[2:3] + raw[12:32] + raw[48:]  # all but age and counters
-            flow = known[what] if what in known else self._decoded(entry)
+            flow = known[what] if what in known else self._told_or_decoded(what, entry)
             now[what] = flow
             if flow is not None and is_ours(flow.cookie):
                 packets, octets = counters.get(flow.cookie, (0, 0))
@@ -86,10 +95,14 @@ class Reader:
 
     def end(self) -> Reading:
         self._known = self._now
+        self._told_before, self._told = self._told, {}
         flows = {what: flow for what, flow in self._now.items() if flow is not None}
         reading = Reading(flows, self._counters, len(self._now))
         self.begin()
         return reading
+
+    def _told_or_decoded(self, what: bytes, entry: FlowEntry) -> Flow | Strange | None:
+        return self._told.get(what) or self._told_before.get(what) or self._decoded(entry)
 
     def _decoded(self, entry: FlowEntry) -> Flow | Strange | None:
         """None: not ours, and in nobody's way."""

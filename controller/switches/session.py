@@ -173,7 +173,8 @@ class Session:
                 def refused(flow: Flow, error: str) -> None:
                     self._post(Refused(self.switch, ticket, flow.cookie, error))
 
-                messages = list(openflow.encode_change(change, self._xids, refused, self._metered))
+                added = self._reader.told
+                messages = list(openflow.encode_change(change, self._xids, refused, self._metered, added))
                 barrier = next(self._xids)
                 self._changes.append((first, barrier, ticket))  # before the reply can come
                 yield from messages

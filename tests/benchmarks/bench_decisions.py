@@ -12,7 +12,7 @@ from scapy.layers.l2 import ARP, Ether
 from tests.benchmarks import grown
 from tests.benchmarks.bench_forward import CROWD_PORT
 from tests.benchmarks.record import Recorder, centile
-from tests.benchmarks.rig import CROWD, HOSTS, behind_graphwall, flows, flows_held
+from tests.benchmarks.rig import CROWD, HOSTS, behind_graphwall, in_place
 from tests.scenarios.guarded import latencies
 from tests.scenarios.wire import Wire
 from topologies.demo.stage import Stage
@@ -23,16 +23,6 @@ pytestmark = [pytest.mark.root, pytest.mark.mininet, pytest.mark.benchmark, pyte
 DECISIONS = 300
 SIZES = ((40, 100), (2_000, 10_000), (10_000, 100_000))
 NEWCOMERS = 30
-
-
-def in_place(stage: Stage, relationships: int) -> int:
-    """Wait until the switch has all its flows; how many they are."""
-
-    def there() -> int:
-        wanted = flows(stage)
-        return wanted if flows_held(stage) == wanted >= relationships else 0
-
-    return until(there, "all flows are there", 240.0, 0.5)
 
 
 @pytest.mark.parametrize(("services", "relationships"), SIZES)
@@ -61,7 +51,7 @@ def test_from_first_frame_to_admitted(tmp_path: Path, record: Recorder) -> None:
     """One port, one newcomer after the other: asked about, admitted by the manager, in force."""
     asked, admitted = [], []
     with behind_graphwall(tmp_path, HOSTS + CROWD, {"bindings": "first use"}) as stage:
-        flows(stage)
+        in_place(stage, 20)
         with Wire(stage.laboratory.network.pid("crowd")) as wire:
             for number in range(NEWCOMERS):
                 mac, address = f"02:00:00:cc:00:{number:02x}", f"10.200.9.{number + 1}"

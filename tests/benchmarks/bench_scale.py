@@ -23,7 +23,7 @@ pytestmark = [pytest.mark.root, pytest.mark.benchmark, pytest.mark.timeout(600)]
 
 SIZES = (10, 100, 1_000, 3_000, 10_000)
 RELATIONSHIPS_EACH = 2
-DEVICES_PER_SWITCH, FIRST_PORT = 100, 10
+DEVICES_PER_SWITCH, FIRST_PORT = 2_500, 10
 NEWCOMERS = 60
 AT_REST = 6.0  # s
 PATIENCE = 120.0  # s

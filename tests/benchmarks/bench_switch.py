@@ -13,7 +13,7 @@ import pytest
 from tests.benchmarks import grown
 from tests.benchmarks.bench_forward import CROWD_PORT
 from tests.benchmarks.record import Recorder
-from tests.benchmarks.rig import CROWD, HOSTS, behind_graphwall, flows, flows_held
+from tests.benchmarks.rig import CROWD, HOSTS, behind_graphwall, flows, flows_held, in_place
 from topologies.demo.stage import Stage
 from topologies.waiting import until
 
@@ -53,10 +53,9 @@ def test_flows_and_the_time_until_they_are_there(
     with behind_graphwall(
         tmp_path, HOSTS + CROWD, site, lambda stage: grown.keep(stage.guarded.state, saved)
     ) as stage:
-        until(lambda: flows_held(stage) == flows(stage) > relationships, "all flows are there", 120.0, 0.2)
-        wanted = flows(stage)
+        wanted = in_place(stage, relationships)
         empty = [come_back(stage, wanted) for _ in range(TIMES)]
-        until(lambda: flows_held(stage) == flows(stage), "the switch has settled", 30.0, 0.2)
+        in_place(stage, wanted)
         starts, kept = [], []
         for _ in range(TIMES):
             stage.guarded.stop()

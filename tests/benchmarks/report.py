@@ -87,7 +87,7 @@ def _value(result: Result) -> str:
         return (
             f"{said(result.value * 1000) if abs(result.value) >= 0.01 else f'{result.value * 1000:.1f}'} µs"
         )
-    return f"{said(result.value)} {result.unit}"
+    return f"{said(float(f'{result.value:.3g}'))} {result.unit}"
 
 
 # ---------------------------------------------------------------- tables

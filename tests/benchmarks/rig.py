@@ -203,6 +203,26 @@ def flows_held(stage: Stage) -> int:
     return int(said.partition("flow_count=")[2].split()[0])
 
 
+def flows_for_a_while(stage: Stage) -> int:
+    """How many flows the switch has that end by themselves."""
+    bridge = stage.laboratory.network.bridge("s1")
+    command = ["ovs-ofctl", "-OOpenFlow13", "dump-flows", bridge]
+    return subprocess.run(command, check=True, capture_output=True, text=True).stdout.count("hard_timeout")
+
+
+def in_place(stage: Stage, at_least: int) -> int:
+    """Wait until the switch has had all its flows for a second; how many they are."""
+    before = -1
+
+    def there() -> int:
+        nonlocal before
+        now = flows_held(stage)
+        same, before = now == before, now
+        return now if same and now >= at_least else 0
+
+    return until(there, "all flows are there", 240.0, 1.0)
+
+
 def switch_process() -> int:
     return int(Path("/var/run/openvswitch/ovs-vswitchd.pid").read_text(encoding="ascii"))
 

@@ -310,46 +310,34 @@ def udp(address: str, size: int, seconds: float, port: str = "drain", rate: floa
     return {"sent": sent, "seconds": passed, "kept": len(kept)}
 
 
-def cut(address: str, kind: str, allowed: int, spacing: float, tail: float) -> dict[str, float]:
-    """Some allowed messages, one that is not, and more of those until `tail` seconds are over."""
-    if kind == "coap":
-        return _cut_datagrams(address, allowed, spacing, tail)
-    with _connected("http", address) as connection:
-        for _ in range(allowed):
-            _exchange(connection, HTTP_REQUEST)
-        begin = time.monotonic()
-        connection.sendall(HTTP_FORBIDDEN)
-        ended = 0.0
-        while not ended and time.monotonic() < begin + tail:
-            try:
-                connection.send(HTTP_REQUEST)
-                connection.setblocking(False)
-                with contextlib.suppress(BlockingIOError):
-                    if not connection.recv(4096):
-                        ended = time.monotonic()
-                connection.setblocking(True)
-            except OSError:
-                ended = time.monotonic()
-        return {"begin": begin, "reset": ended}
-
-
-def _cut_datagrams(address: str, allowed: int, spacing: float, tail: float) -> dict[str, float]:
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client:
+def cut(address: str, kind: str, allowed: int, spacing: float, tail: float) -> float:
+    """Some allowed messages, then some that are not until they are cut off or `tail` seconds are over."""
+    port = PORTS[kind]
+    sort = socket.SOCK_DGRAM if kind == "coap" else socket.SOCK_STREAM
+    with socket.socket(socket.AF_INET, sort) as client:
         client.settimeout(PAUSE)
-        client.connect((address, PORTS["coap"]))
+        client.connect((address, port))
+        if sort == socket.SOCK_STREAM:
+            client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         for number in range(allowed):
-            client.send(coap(number))
-            with contextlib.suppress(OSError):
-                client.recv(2048)
+            client.send(coap(number) if kind == "coap" else HTTP_REQUEST)
+            client.recv(2048)
+        client.setblocking(False)
         begin = now = time.monotonic()
         number = 0
         while now < begin + tail:
-            with contextlib.suppress(OSError):
-                client.send(coap(number, 4))  # DELETE
+            try:
+                client.send(coap(number, 4) if kind == "coap" else HTTP_FORBIDDEN)
+            except BlockingIOError:
+                pass
+            except OSError:  # of datagrams only: an ICMP error
+                if sort == socket.SOCK_STREAM:
+                    return time.monotonic() - begin
             number += 1
             while (now := time.monotonic()) < begin + number * spacing:
                 pass
-    return {"begin": begin, "sent": number}
+    return now - begin
 
 
 # ---------------------------------------------------------------- orders

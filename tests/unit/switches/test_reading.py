@@ -5,6 +5,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from os_ken.ofproto import ofproto_v1_3 as ofp
 from os_ken.ofproto import ofproto_v1_3_parser as parser
 
 from controller.flows.flow import (
@@ -18,6 +19,7 @@ from controller.flows.flow import (
     Table,
     cookie_of,
 )
+from controller.switches import openflow
 from controller.switches.reading import FlowEntry, Reader, Reading
 from tests.unit.fake_switch import stats_bytes
 
@@ -126,3 +128,19 @@ def test_what_others_have_in_tables_that_are_not_ours_is_nobodys_business() -> N
 def test_os_ken_finds_in_an_entry_what_it_always_did() -> None:
     entry: Any = FlowEntry.parser(b"xx" + stats_bytes(LAMP, 4, 44), 2)
     assert (entry.packet_count, entry.cookie, entry.match["reg0"]) == (4, LAMP.cookie, 3)
+
+
+def test_what_a_switch_gives_back_as_it_was_told_is_not_parsed(monkeypatch: pytest.MonkeyPatch) -> None:
+    short = replace(LAMP, idle_timeout=30, hard_timeout=9, priority=400)
+    reader = Reader()
+    for flow in (LAMP, short, TELLS):
+        reader.told(flow, openflow.encode_flow(flow, openflow.ADD, 7))
+    entries = [stats_bytes(LAMP, 1, 1), stats_bytes(TELLS)]
+    told = bytearray(stats_bytes(short))
+    told[18:20] = ofp.OFPFF_SEND_FLOW_REM.to_bytes(2)
+    with monkeypatch.context() as patch:
+        patch.setattr(parser.OFPFlowStats, "parser", None)
+        assert set(read(reader, *entries, bytes(told)).flows.values()) == {LAMP, short, TELLS}
+    changed = replace(LAMP, actions=(Output(4),))
+    reader.told(LAMP, openflow.encode_flow(LAMP, openflow.ADD, 8))
+    assert set(read(reader, stats_bytes(changed)).flows.values()) == {changed}
