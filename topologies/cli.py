@@ -8,7 +8,7 @@ import sys
 import threading
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from rich.console import Console
 from rich.table import Table
@@ -18,6 +18,13 @@ from topologies.marks import PREFIX, LabError
 from topologies.waiting import WaitedError
 
 OK, FAILED, USAGE = 0, 1, 2
+
+
+class Parser(argparse.ArgumentParser):
+    """What is wrong with the arguments is one line, as everything that can be put right."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(USAGE, f"{self.prog}: {message}; see: {self.prog} --help\n")
 
 
 def _run(given: argparse.Namespace) -> int:
@@ -142,13 +149,11 @@ def _clean(given: argparse.Namespace) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="python -m topologies", description="The laboratory: networks of real services."
-    )
+    parser = Parser(prog="python -m topologies", description="The laboratory: networks of real services.")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
-    def command(name: str, function: Any, text: str) -> argparse.ArgumentParser:
-        made = commands.add_parser(name, help=text, description=text)
+    def command(name: str, function: Any, text: str, prog: str | None = None) -> argparse.ArgumentParser:
+        made = commands.add_parser(name, help=text, description=text, prog=prog)
         made.add_argument("--prefix", default=PREFIX, help=f"of interface names (default {PREFIX})")
         made.set_defaults(function=function)
         return made
@@ -164,7 +169,8 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument(
         "--datapath", choices=("kernel", "user"), help="default: kernel where its module is there"
     )
-    demo = command("demo", _demo, "Play the paper's scenarios before Graphwall, and check what was promised.")
+    played = "Play the paper's scenarios before Graphwall, and check what was promised."
+    demo = command("demo", _demo, played, prog="graphwall demo")  # what people call it by
     demo.add_argument("--topology", default="smart_home", help="a file, or: paper, smart_home (default)")
     scenarios = ("all", "new-battery", "malicious-update", "migration")
     demo.add_argument("--scenario", choices=scenarios, default="all", help="default: all")

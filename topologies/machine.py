@@ -60,3 +60,10 @@ def check_machine(topology: Topology) -> None:
             f"Open vSwitch does not answer ({reason[-1] if reason else 'no reason given'}); "
             "start it with: service openvswitch-switch start"
         )
+    made = subprocess.run(["mnexec", "-n", "true"], capture_output=True, text=True, check=False)
+    if made.returncode:  # Mininet would wait for its hosts for ever
+        raise LabError(
+            f"this machine makes no network namespace ({made.stderr.strip() or 'no reason given'}): "
+            "a container needs the capability SYS_ADMIN, a chroot a root that is a mount point "
+            "(mount --bind FOLDER FOLDER before chroot)"
+        )

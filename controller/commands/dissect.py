@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from functools import lru_cache
 from json.encoder import encode_basestring_ascii
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO, Final
+from typing import TYPE_CHECKING, BinaryIO, Final, NoReturn
 
 from controller.captures.dissection import Dissection, Said
 from controller.captures.link import NOBODY
@@ -204,8 +204,15 @@ def _dissect(file: Path, as_objects: bool) -> int:
     return result
 
 
+class Parser(argparse.ArgumentParser):
+    """Errors are one line, as those of all commands."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(WRONG, f"graphwall: {visible(message, LONGEST)}; see: {self.prog} --help\n")
+
+
 def parser() -> argparse.ArgumentParser:
-    made = argparse.ArgumentParser(
+    made = Parser(
         prog="graphwall dissect",
         description="Print what the messages in a capture (pcap or pcapng, plain or gzipped) ask for.",
     )

@@ -54,6 +54,30 @@ def test_somebody_who_is_not_root_is_told(monkeypatch: pytest.MonkeyPatch) -> No
         Laboratory(schema.read("paper")).start()
 
 
+def test_machine_that_makes_no_namespace_is_named_before_anything_waits_for_one(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
+    scripts = {"mnexec": "echo 'remount: Invalid argument' >&2; exit 1", "ovs-vsctl": "true"}
+    for tool, script in scripts.items():
+        (tmp_path / tool).write_text(f"#!/bin/sh\n{script}\n")
+        (tmp_path / tool).chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    monkeypatch.setattr(machine, "_has", lambda _: True)
+    with pytest.raises(LabError, match=r"no network namespace \(remount: Invalid argument\): a container"):
+        machine.check_machine(schema.read("paper"))
+
+
+@pytest.mark.parametrize("words", [["demo", "--scenario", "nope"], ["dance"], []])
+def test_wrong_arguments_are_told_in_one_line(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        cli.main(words)
+    assert ended.value.code == 2
+    said = capsys.readouterr().err
+    assert said.count("\n") == 1
+    assert said.startswith("graphwall demo: " if words[:1] == ["demo"] else "python -m topologies: ")
+
+
 def test_missing_commands_are_named_with_their_packages(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "geteuid", lambda: 0)
     monkeypatch.setattr(machine, "_has", lambda tool: tool not in ("mosquitto", "dnsmasq", "ovs-vsctl"))
