@@ -18,6 +18,7 @@ from pydantic import (
     ValidationError,
     model_validator,
 )
+from pydantic_core import PydanticCustomError
 
 M = TypeVar("M", bound=BaseModel)
 
@@ -74,6 +75,14 @@ Network = Annotated[str, AfterValidator(_network)]
 Identifier = Annotated[str, AfterValidator(_identifier)]
 Port = Annotated[int, Field(ge=0, le=65535)]  # 0: any free port
 Role = Literal["dhcp", "dns", "router", "ntp"]
+
+
+_PLACE = "place"
+
+
+def _at(message: str, *place: int | str) -> PydanticCustomError:
+    """What a check of the whole has found wrong at one place of it."""
+    return PydanticCustomError("value_error", "{message}", {"message": message, _PLACE: place})
 
 
 class _Section(BaseModel):
@@ -197,32 +206,32 @@ class Config(_Section):
 
     @model_validator(mode="after")
     def _references(self) -> "Config":
-        lists: tuple[tuple[str, list[object]], ...] = (
-            ("device id", [d.id for d in self.devices]),
-            ("device mac", [d.mac for d in self.devices]),
-            ("switch name", [s.name for s in self.switches]),
-            ("switch dpid", [s.dpid for s in self.switches]),
+        lists: tuple[tuple[str, str, str, list[object]], ...] = (
+            ("devices", "device", "id", [d.id for d in self.devices]),
+            ("devices", "device", "mac", [d.mac for d in self.devices]),
+            ("switches", "switch", "name", [s.name for s in self.switches]),
+            ("switches", "switch", "dpid", [s.dpid for s in self.switches]),
         )
-        for what, names in lists:
-            double = next((n for n in names if names.count(n) > 1), None)
-            if double is not None:
-                raise ValueError(f"{what} {double} is there twice; each needs one of its own")
+        for section, one, key, names in lists:
+            for i, name in enumerate(names):
+                if name in names[:i]:
+                    said = f"{one} {key} {name} is there twice; each needs one of its own"
+                    raise _at(said, section, i, key)
         holders: dict[str, str] = {}
-        for device in self.devices:
-            for address in device.addresses:
-                if holders.setdefault(address, device.id) != device.id:
-                    raise ValueError(f"address {address} is given to {holders[address]} and to {device.id}")
         known = {s.name for s in self.switches}
-        for device in self.devices:
+        for i, device in enumerate(self.devices):
+            for j, address in enumerate(device.addresses):
+                if (holder := holders.setdefault(address, device.id)) != device.id:
+                    said = f"address {address} is given to {holder} and to {device.id}"
+                    raise _at(said, "devices", i, "addresses", j)
             if device.switch is not None and device.switch not in known:
-                raise ValueError(
-                    f"device {device.id} is on switch {device.switch}, which switches: does not list"
-                )
+                said = f"device {device.id} is on switch {device.switch}, which switches: does not list"
+                raise _at(said, "devices", i, "switch")
         ids = {d.id for d in self.devices}
-        for pair in self.watch:
-            for end in (pair.client, pair.server):
+        for i, pair in enumerate(self.watch):
+            for key, end in (("client", pair.client), ("server", pair.server)):
                 if end not in ids:
-                    raise ValueError(f"watch names device {end}, which devices: does not list")
+                    raise _at(f"watch names device {end}, which devices: does not list", "watch", i, key)
         return self
 
 
@@ -318,7 +327,8 @@ def load(model: type[M], text: str, name: str, loader: Any = _Loader) -> M:
         node = yaml.compose(text, Loader=loader)
         lines = []
         for found in failure.errors(include_url=False):
-            path = [step for step in found["loc"] if not str(step).startswith("function-")]
+            place = found.get("ctx", {}).get(_PLACE, found["loc"])
+            path = [step for step in place if not str(step).startswith("function-")]
             where = ".".join(str(step) for step in path) or "the whole"
             fields = _fields_at(model, path[:-1])
             lines.append(f"{name}, line {_line_of(node, path)}: {where}: {_remedy(found, fields)}")

@@ -132,6 +132,22 @@ def test_sections_that_contradict_each_other_are_refused(text: str, remedy: str)
     assert remedy in said
 
 
+def test_what_contradicts_something_earlier_is_named_by_its_own_line() -> None:
+    first = f"  - {{id: a, mac: {MAC}, addresses: [10.0.0.9]}}"
+    second = "  - {id: b, mac: 02:00:00:00:00:02, addresses: [10.0.0.9]}"
+    text = f"devices:\n{first}\n{second}\n"
+    assert (
+        refused(text) == "home.yaml, line 3: devices.1.addresses.0: address 10.0.0.9 is given to a and to b"
+    )
+    assert refused(text.replace("id: b", "id: a")).startswith(
+        "home.yaml, line 3: devices.1.id: device id a is"
+    )
+    watched = "watch:\n  - client: a\n    server: nobody\n"
+    assert refused(f"devices:\n{first}\n{watched}").startswith(
+        "home.yaml, line 5: watch.0.server: watch names"
+    )
+
+
 def test_every_error_is_told_at_once() -> None:
     said = refused("typo: 1\nlearning:\n  quiet: soon\n").splitlines()
     assert {line.split(": ")[1] for line in said} == {"learning.quiet", "typo"}
