@@ -38,6 +38,7 @@ WRONG = 2  # exit code for everything that the user can put right
 DIFFERENT = 1  # for what differs from what it should be
 BROKEN = 1  # for what he cannot
 LONGEST_ERROR = 2000  # characters
+LONGEST_PAUSE = 86400.0  # s; the API's limit
 
 Json = dict[str, Any]
 Arguments = argparse.Namespace
@@ -475,11 +476,14 @@ def seconds(text: str) -> float:
     return number
 
 
-def duration(text: str) -> float:
+def paused(text: str) -> float:
     try:
-        return in_seconds(text)
+        found = in_seconds(text)
     except ValueError as error:
         raise argparse.ArgumentTypeError(str(error)) from None
+    if found > LONGEST_PAUSE:
+        raise argparse.ArgumentTypeError("protection is paused for at most 1d")
+    return found
 
 
 def lines(text: str) -> int:
@@ -591,7 +595,7 @@ def _parser() -> Parser:
     pause = add("pause", _pause, "Let everything of a device pass for a while that nobody has denied")
     pause.add_argument("device", metavar="DEVICE")
     pause.add_argument(
-        "--time", type=duration, default=3600.0, help="such as 30m or 2h, at most 1d (default: 1h)"
+        "--time", type=paused, default=3600.0, help="such as 30m or 2h, at most 1d (default: 1h)"
     )
     pause.add_argument("--end", action="store_true", help="end it now")
     undo = add("undo", _undo, "Take a decision back")

@@ -43,7 +43,11 @@ def exported(client: Client | None, arguments: Arguments) -> bytes:
     if arguments.what == "model":
         return client.file("export/model")
     suffix = "" if arguments.output is None else arguments.output.suffix[1:].lower()
-    kind = arguments.format or (suffix if suffix in FORMATS else "json")
+    kind = arguments.format or suffix or "json"
+    if kind not in FORMATS:
+        raise ClientError(
+            f"a graph is not written as .{kind}; end the file in .{', .'.join(FORMATS)}, or give --format"
+        )
     return client.file("export/graph", format=kind)
 
 

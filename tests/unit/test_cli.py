@@ -185,6 +185,10 @@ def test_everyone_on_the_site_is_no_device(site: FakeSite, capsys: pytest.Captur
     assert "outside" in out.splitlines()[-1]
 
 
+def test_a_pause_of_more_than_a_day_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    assert "at most 1d" in refused(capsys, "pause", "lock", "--time", "2d")
+
+
 def test_a_pause_is_in_sight_as_long_as_it_lasts(site: FakeSite, capsys: pytest.CaptureFixture[str]) -> None:
     assert "Paused" not in printed(capsys, "status")
     devices = dict(site.snapshot().devices)
@@ -229,6 +233,8 @@ def test_the_graph_is_written_in_the_format_of_the_files_name(
         assert printed(capsys, "export", "graph", "-o", str(tmp_path / name)) == ""
         assert (tmp_path / name).read_bytes().startswith(begins)
     assert "cannot be written" in refused(capsys, "export", "graph", "-o", str(tmp_path / "no" / "g.svg"))
+    assert "not written as .gif" in refused(capsys, "export", "graph", "-o", str(tmp_path / "g.gif"))
+    assert not (tmp_path / "g.gif").exists()
 
 
 def test_the_dashboard_needs_no_controller(capsysbinary: pytest.CaptureFixture[bytes]) -> None:
