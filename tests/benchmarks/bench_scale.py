@@ -23,14 +23,14 @@ pytestmark = [pytest.mark.root, pytest.mark.benchmark, pytest.mark.timeout(600)]
 
 SIZES = (10, 100, 1_000, 3_000, 10_000)
 RELATIONSHIPS_EACH = 2
-DEVICES_PER_SWITCH, FIRST_PORT = 2_500, 10
+DEVICES_PER_SWITCH, PORTS, FIRST_PORT = 2_500, 48, 10  # devices behind access points, say
 NEWCOMERS = 60
 AT_REST = 6.0  # s
 PATIENCE = 120.0  # s
 
 
 def place(number: int) -> Binding:
-    return Binding(1 + number // DEVICES_PER_SWITCH, FIRST_PORT + number % DEVICES_PER_SWITCH)
+    return Binding(1 + number // DEVICES_PER_SWITCH, FIRST_PORT + number % PORTS)
 
 
 def frame(number: int) -> tuple[bytes, bytes]:
@@ -43,7 +43,7 @@ def frame(number: int) -> tuple[bytes, bytes]:
 
 @contextlib.asynccontextmanager
 async def connected(count: int, port: int) -> AsyncIterator[list[Switch]]:
-    names = [(FIRST_PORT + n, f"e{n}") for n in range(DEVICES_PER_SWITCH + NEWCOMERS)]
+    names = [(FIRST_PORT + n, f"e{n}") for n in range(PORTS)]
     switches = [Switch(dpid, [*names, (2, "x-gwi"), (3, "x-gwc")]) for dpid in range(1, count + 1)]
     try:
         for switch in switches:
@@ -72,7 +72,7 @@ async def join(switch: Switch, number: int) -> float:
     there = asyncio.Event()
     switch.awaited[mac] = there.set
     began = perf_counter()
-    switch.packet_in(FIRST_PORT + DEVICES_PER_SWITCH + number, data)
+    switch.packet_in(FIRST_PORT + number % PORTS, data)
     await asyncio.wait_for(there.wait(), PATIENCE)
     return perf_counter() - began
 
