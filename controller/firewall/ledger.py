@@ -100,6 +100,8 @@ class Ledger:
 
     def _take_in(self, reading: Mapping[bytes, Flow | Strange]) -> None:
         before = self._reading
+        if reading is before:
+            return
         self._reading = reading
         for what in before.keys() - reading.keys():
             key = before[what].key

@@ -52,7 +52,8 @@ Flows = Mapping[bytes, Flow | Strange]  # by what the switch says of each, but f
 class Reading:
     """What a switch held at one moment: ours in all its tables, and anybody's in ours.
 
-    `counters`: packets and bytes by cookie, of ours only.
+    `flows` is the very mapping of the reading before where nothing has changed since. `counters`: packets
+    and bytes by cookie, of ours only.
     """
 
     flows: Flows
@@ -68,6 +69,8 @@ class Reader:
         self._known: dict[bytes, Flow | Strange | None] = {}
         self._now: dict[bytes, Flow | Strange | None] = {}
         self._counters: dict[int, tuple[int, int]] = {}
+        self._flows: Flows = {}
+        self._changed = False
         self._told: dict[bytes, Flow] = {}
         self._told_before: dict[bytes, Flow] = {}  # in the time of the reading before
 
@@ -79,14 +82,17 @@ class Reader:
 
     def begin(self) -> None:
         """What was taken in of a reply that never ended is forgotten."""
-        self._now, self._counters = {}, {}
+        self._now, self._counters, self._changed = {}, {}, False
 
     def take(self, entries: Iterable[FlowEntry]) -> None:
         known, now, counters = self._known, self._now, self._counters
         for entry in entries:
             raw = entry.raw
             what = raw[2:3] + raw[12:32] + raw[48:]  # all but age and counters
-            flow = known[what] if what in known else self._told_or_decoded(what, entry)
+            if what in known:
+                flow = known[what]
+            else:
+                flow, self._changed = self._told_or_decoded(what, entry), True
             now[what] = flow
             if flow is not None and is_ours(flow.cookie):
                 packets, octets = counters.get(flow.cookie, (0, 0))
@@ -94,10 +100,11 @@ class Reader:
                 counters[flow.cookie] = (packets + more, octets + size)
 
     def end(self) -> Reading:
+        if self._changed or len(self._now) != len(self._known):
+            self._flows = {what: flow for what, flow in self._now.items() if flow is not None}
         self._known = self._now
         self._told_before, self._told = self._told, {}
-        flows = {what: flow for what, flow in self._now.items() if flow is not None}
-        reading = Reading(flows, self._counters, len(self._now))
+        reading = Reading(self._flows, self._counters, len(self._now))
         self.begin()
         return reading
 

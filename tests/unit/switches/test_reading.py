@@ -144,3 +144,13 @@ def test_what_a_switch_gives_back_as_it_was_told_is_not_parsed(monkeypatch: pyte
     changed = replace(LAMP, actions=(Output(4),))
     reader.told(LAMP, openflow.encode_flow(LAMP, openflow.ADD, 8))
     assert set(read(reader, stats_bytes(changed)).flows.values()) == {changed}
+
+
+def test_a_reading_without_a_change_gives_the_same_mapping_again() -> None:
+    reader = Reader()
+    other = replace(LAMP, priority=301)
+    first = read(reader, stats_bytes(LAMP), stats_bytes(other))
+    assert read(reader, stats_bytes(other, 7, 70), stats_bytes(LAMP)).flows is first.flows
+    fewer = read(reader, stats_bytes(LAMP))
+    assert set(fewer.flows.values()) == {LAMP}
+    assert set(read(reader, stats_bytes(other)).flows.values()) == {other}
