@@ -25,6 +25,7 @@ from controller.events import Record
 from controller.firewall.firewall import Firewall
 from controller.inspector.link import Settings
 from controller.inspector.supervisor import SOCKET, Supervisor, SupervisorError
+from controller.people import NotKeptError
 from controller.store.accounts import Accounts
 from controller.store.store import FILE, Store, StoreError
 from controller.web import certificate, token
@@ -164,6 +165,16 @@ def _url(config: Config, server: Server) -> str:
     return f"{server.scheme}://{host}:{server.port}"
 
 
+def _first_link(members: Members) -> str | None:
+    """The link for the first manager; what cannot be kept is no reason not to protect the site."""
+    try:
+        return members.first_link()
+    except NotKeptError as error:
+        again = "later: graphwall people invite NAME --role manager"
+        log.error("there is no link for the first manager: %s; %s", error, again)  # noqa: TRY400  # it says all
+        return None
+
+
 @contextmanager
 def running(
     config: Config, folder: Path, ending: Ending, insecure: bool = False, inspector: Path | None = None
@@ -203,7 +214,7 @@ def running(
             log.error("the inspector does not run yet: %s", supervisor.last_words() or "it is started again")
         if not server.local and server.tls is None:
             log.warning("the API at %s can be reached by others, and is not encrypted", server.url)
-        first = members.first_link()
+        first = _first_link(members)
         yield Started(
             f"{switches.address} port {switches.port}",
             url,

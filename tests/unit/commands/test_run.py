@@ -16,10 +16,13 @@ from typing import Any
 import httpx
 import pytest
 
+from controller.commands import run
 from controller.commands.client import ADDRESS_FILE
 from controller.commands.run import Ending
 from controller.inspector.supervisor import SOCKET
 from controller.store.store import Store
+from controller.web.members import Members
+from tests.unit.web.fake_site import TOKEN, FakeAccounts
 
 ROOT = Path(__file__).parents[2]
 GRAPHWALL = [sys.executable, "-m", "controller"]
@@ -223,6 +226,13 @@ def test_a_second_signal_ends_the_process_at_once(monkeypatch: pytest.MonkeyPatc
     assert (ending.asked.is_set(), codes) == (True, [])
     ending.handle(signal.SIGTERM, None)
     assert codes == [128 + signal.SIGTERM]
+
+
+def test_a_link_that_cannot_be_kept_is_no_reason_not_to_protect(caplog: pytest.LogCaptureFixture) -> None:
+    accounts = FakeAccounts()
+    accounts.broken = True
+    assert run._first_link(Members(accounts, TOKEN)) is None
+    assert "the disk is full; later: graphwall people invite" in caplog.text
 
 
 def test_the_first_manager_joins_by_the_link_that_is_printed_once(controller: Controller) -> None:
