@@ -77,7 +77,9 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
         waits = item.get_closest_marker("xdist_group") is not None
         assert waits == item.nodeid.endswith("@machine"), "two processes would share the machine's switches"
         with suppress(PermissionError):
-            os.setpriority(os.PRIO_PROCESS, 0, 0 if waits else 15)
+            os.setpriority(
+                os.PRIO_PROCESS, 0, 0 if waits else 5 if item.get_closest_marker("browser") else 15
+            )
 
 
 @pytest.hookimpl(tryfirst=True)  # before pytest-xdist reads which group a test belongs to
@@ -86,10 +88,10 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         return item.path.relative_to(ROOT / "tests").parts[0]
 
     items.sort(key=lambda item: ORDER.index(kind(item)) if kind(item) in ORDER else len(ORDER))
-    # With two processes, one has all that needs the machine for itself (switches, laboratories, browsers,
-    # the set-up), one after the other; the other one computes meanwhile.
+    # With two processes, one has all that needs the machine for itself (switches, laboratories, the
+    # set-up), one after the other; the other one computes and drives browsers meanwhile.
     for item in items:
-        if kind(item) == "setup" or any(item.get_closest_marker(name) for name in LACKS):
+        if kind(item) == "setup" or any(item.get_closest_marker(name) for name in ("root", "mininet")):
             item.add_marker(pytest.mark.xdist_group("machine"))
 
 

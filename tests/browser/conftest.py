@@ -28,7 +28,7 @@ FLAGS = (
 )
 PHONE, DESK = {"width": 360, "height": 640}, {"width": 1440, "height": 900}
 # What the browser itself says about answers that the page deals with.
-EXPECTED = ("Failed to load resource", "net::ERR_")
+EXPECTED = ("Failed to load resource", "net::ERR_", "Service Worker registration blocked by Playwright")
 
 expect.set_options(timeout=10_000)
 

@@ -1,8 +1,8 @@
 """A line that breaks is said, and what happened meanwhile is caught up with."""
 
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Page, Route, expect
 
-from tests.browser.conftest import Served
+from tests.browser.conftest import DESK, Served, Visits
 from tests.browser.test_requests import SNOOP, card
 
 
@@ -37,3 +37,21 @@ def test_the_page_opens_without_the_controller_and_says_so(phone: Page, cottage:
     phone.reload()
     expect(phone.get_by_role("heading", name="No connection")).to_be_visible()
     cottage.start_again()
+
+
+def test_a_map_that_could_not_be_loaded_says_so_and_tries_again(visits: Visits, cottage: Served) -> None:
+    page = visits.sign_in(cottage, size=DESK, service_workers="block")  # what it asks for is not seen here
+    tries = []
+
+    def fail_once(route: Route) -> None:
+        tries.append(route.request.url)
+        if len(tries) == 1:
+            route.abort()
+        else:
+            route.continue_()
+
+    page.route("**/cytoscape.min.js", fail_once)
+    page.goto(f"{cottage.url}/#/map")
+    expect(page.locator("#graph.late")).to_be_visible()
+    expect(page.locator("#graph[data-ready]")).to_be_visible()
+    expect(page.locator("#graph.late")).to_have_count(0)

@@ -3,6 +3,7 @@
 Real Open vSwitch bridges under one Graphwall.
 """
 
+import subprocess
 from collections.abc import Iterator
 
 import pytest
@@ -15,6 +16,7 @@ pytestmark = [pytest.mark.root, pytest.mark.mininet, pytest.mark.timeout(240)]
 
 REROUTED_WITHIN = 1.0  # seconds
 
+GUEST = "02:00:00:00:00:06"
 RING = """
 name: Ring
 description: Three switches in a ring, and bare hosts.
@@ -33,6 +35,7 @@ hosts:
   - {name: prober, switch: s1, mac: "02:00:00:00:00:03", ipv4: 10.0.0.3}
   - {name: echoer, switch: s2, mac: "02:00:00:00:00:04", ipv4: 10.0.0.4}
   - {name: third, switch: s3, mac: "02:00:00:00:00:05", ipv4: 10.0.0.5}
+  - {name: guest, switch: s1, mac: "02:00:00:00:00:06", ipv4: 10.0.0.6, joins: later}
 """
 
 
@@ -86,3 +89,40 @@ def test_each_switch_has_the_graph_of_its_own_devices(stage: Stage) -> None:
     assert set.union(*parts) == whole
     assert parts[0] == whole
     assert not parts[2]
+
+
+def roam(stage: Stage, host: str, old: str, new: str) -> None:
+    """The host's cable comes out of one switch and into another."""
+    network = stage.laboratory.network
+    port = network.port_of(stage.topology.host(host))
+    subprocess.run(["ovs-vsctl", "del-port", network.bridge(old), port], check=True)
+    subprocess.run(["ovs-vsctl", "add-port", network.bridge(new), port], check=True)
+
+
+def test_device_that_roams_between_switches_keeps_what_it_may_and_gets_nothing_more(stage: Stage) -> None:
+    firewall = stage.guarded
+    stage.laboratory.network.join("guest")  # no port is laid down for it, as there is for the others
+    with programs(stage) as run:
+        run.ready("echoer", "echo", "9000")
+        run.ready("server", "serve", "8000")
+
+        def asks(path: str) -> bool:
+            return "200" in run("guest", "get", "10.0.0.2", "8000", path).lines()
+
+        def allowed() -> bool:
+            """Whether the guest reads /known; what it has to be allowed for that is allowed."""
+            answered = asks("/known")
+            for card in firewall.requests():
+                firewall.answer(card["id"], approve=True)
+            return answered
+
+        until(allowed, "the guest is admitted, and may read", 30.0)
+        guest = next(d["id"] for d in firewall.get("devices")["devices"] if d["mac"] == GUEST)
+        probe = run.ready("prober", "send", "10.0.0.4", "9000", "5000")
+        for old, new in (("s1", "s3"), ("s3", "s1")):
+            roam(stage, "guest", old, new)
+            until(lambda: asks("/known"), f"what is allowed works at {new}", 20.0)
+            edges = firewall.get("graph", switch=new)["relationships"]
+            assert guest in {edge["client_device"] for edge in edges}
+        assert not asks("/other")
+        assert probe.result()["lost"] == 0  # a pair that has nothing to do with it

@@ -8,6 +8,7 @@ import { script } from "./trusted.js";
 
 const MARGIN = 80, LARGEST_FIT = 1.4;
 const MOST_BESIDE = 40; // fresh vertices that are put beside their neighbours one by one; more are arranged anyway
+const AGAIN = 3000; // ms until a library that did not load is asked for again
 const MANY = 150; // vertices; above it nothing moves by itself, and labels wait until one comes near
 const colour = (word) => getComputedStyle(document.documentElement).getPropertyValue(`--${word}`).trim();
 
@@ -18,7 +19,11 @@ function library() {
     const element = document.createElement("script");
     element.src = script("/page/vendor/cytoscape.min.js");
     element.onload = () => resolve(globalThis.cytoscape);
-    element.onerror = () => reject(new Error("the drawing library did not load"));
+    element.onerror = () => {
+      loading = null;
+      element.remove();
+      reject(new Error("the drawing library did not load"));
+    };
     document.head.append(element);
   });
   return loading;
@@ -97,7 +102,12 @@ export class Graph {
   }
 
   async start() {
-    const cytoscape = await library();
+    let cytoscape = null;
+    while (!cytoscape && !this.ended) {
+      cytoscape = await library().catch(() => null);
+      this.container.classList.toggle("late", !cytoscape);
+      if (!cytoscape) await new Promise((resolve) => setTimeout(resolve, AGAIN));
+    }
     if (this.ended) return;
     this.cy = cytoscape({
       container: this.container, style: style(), minZoom: 0.08, maxZoom: 3, boxSelectionEnabled: false, selectionType: "single",
