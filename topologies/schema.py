@@ -314,7 +314,15 @@ def find(name: str) -> Path:
 def read(name: str) -> Topology:
     """The topology in the file that `name` means; raises ConfigError."""
     path = find(name)
-    return parse(path.read_text(encoding="utf-8"), str(path))
+    try:
+        text = path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise ConfigError(
+            f"{path} cannot be read: {error.strerror}; correct its name or its rights"
+        ) from None
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{path} is not UTF-8 text ({error.reason}); save it as UTF-8") from None
+    return parse(text, str(path))
 
 
 def parse(text: str, name: str) -> Topology:

@@ -39,6 +39,13 @@ def small() -> Topology:
     return schema.parse(SMALL, "small.yaml")
 
 
+def test_file_that_is_no_text_is_named(tmp_path: Path) -> None:
+    file = tmp_path / "picture.yaml"
+    file.write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(ConfigError, match="is not UTF-8 text .*; save it as UTF-8"):
+        schema.read(str(file))
+
+
 @pytest.mark.parametrize("name", OWN)
 def test_own_topologies_are_valid(name: str) -> None:
     assert schema.read(name).hosts
