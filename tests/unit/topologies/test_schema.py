@@ -42,7 +42,7 @@ def small() -> Topology:
 def test_file_that_is_no_text_is_named(tmp_path: Path) -> None:
     file = tmp_path / "picture.yaml"
     file.write_bytes(b"\xff\xfe\x00")
-    with pytest.raises(ConfigError, match="is not UTF-8 text .*; save it as UTF-8"):
+    with pytest.raises(ConfigError, match="is not UTF-8 text"):
         schema.read(str(file))
 
 
