@@ -56,6 +56,9 @@ _ONCE = frozenset({b"host", b"authorization", b"content-type", b"content-encodin
 _ABSOLUTE = re.compile(rb"[Hh][Tt][Tt][Pp][Ss]?://([^/?#]*)(.*)", re.DOTALL)
 
 _UNRESERVED = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~")
+# What servers leave out of a path before they look for what it names, each in its own way (";" with what
+# is behind it, too), so that they find another thing than it says.
+_DOTS = re.compile(r"(?:^|/|%2F|%5C)\.\.?(?:$|/|;|%2F|%5C)")
 _TO_MEND = re.compile(rb"%[0-9A-Fa-f]{2}|[\x00-\x20\"<>\\^`{|}\x7f-\xff]")
 
 
@@ -71,18 +74,28 @@ def _mended(found: re.Match[bytes]) -> bytes:
     return b"%%%02X" % text[0]
 
 
-@lru_cache(maxsize=4096)
-def _short_path(path: bytes) -> str:
-    return _TO_MEND.sub(_mended, path).decode()
+def check_dots(path: str) -> None:
+    """Malformed if a path has `.` or `..`: clients resolve those (RFC 3986, section 5.2.4), not servers."""
+    if _DOTS.search(path):
+        raise _wrong("a path with '.' or '..' in it")
+
+
+def _canonical_path(path: bytes) -> str:
+    canonical = _TO_MEND.sub(_mended, path).decode()
+    check_dots(canonical)
+    return canonical
+
+
+_short_path = lru_cache(maxsize=4096)(_canonical_path)
 
 
 def canonical_path(path: bytes) -> str:
-    """A path in the one form of all that mean the same (RFC 3986, section 6.2.2.2).
+    """A path in the one form of all that mean the same (RFC 3986, section 6.2.2.2). Raises Malformed.
 
     >>> canonical_path(b"/%6fpen/%7e/a%2fb")
     '/open/~/a%2Fb'
     """
-    return _short_path(path) if len(path) < 256 else _TO_MEND.sub(_mended, path).decode()
+    return _short_path(path) if len(path) < 256 else _canonical_path(path)
 
 
 def text_of(value: bytes) -> str:

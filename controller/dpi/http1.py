@@ -142,6 +142,10 @@ def recognise(prefix: bytes, server_port: int) -> bool | None:  # noqa: ARG001 -
     return _VERSION_AT_END.search(target, 0, end) is not None
 
 
+def _opens_websocket(head: Head) -> bool:
+    return head.fields.get(b"upgrade", b"").lower() == b"websocket"
+
+
 class _Awaits(Enum):
     HEAD = "head"
     BODY_START = "start of a body"
@@ -280,6 +284,7 @@ class HttpStream:
             messages.extend(application.messages(head, b""))
         if head.method == "CONNECT" or b"upgrade" in head.fields:
             self._upgrade = head
+            self._tunnel_has_no_body(head)
         self._remaining = max(head.length, 0)
         if head.length < 0:
             self._awaits = _Awaits.CHUNK_LINE
@@ -288,6 +293,12 @@ class HttpStream:
         else:
             self._complete(messages)
         return bool(self._buffer)
+
+    @staticmethod
+    def _tunnel_has_no_body(head: Head) -> None:
+        """RFC 9110, section 9.3.6; RFC 6455, section 4.1: to the server it would be what is said inside."""
+        if head.length and (head.method == "CONNECT" or _opens_websocket(head)):
+            raise _wrong("a body where a tunnel or a WebSocket begins")
 
     def _body_start(self, messages: list[Message]) -> bool:
         """A server that does not read a body would take it for the next request: no body may be one."""
@@ -379,8 +390,7 @@ class HttpStream:
             return False
         self._awaits = _Awaits.HEAD
         if not again:
-            websocket = head.fields.get(b"upgrade", b"").lower() == b"websocket"
-            self._inner = self._websocket(head) if websocket else self._otherwise()
+            self._inner = self._websocket(head) if _opens_websocket(head) else self._otherwise()
         return True
 
     def _websocket(self, head: Head) -> WebSocketStream:

@@ -5,19 +5,21 @@ the agent that a request goes to serves them all, so a message names its service
 """
 
 import json
+import re
 from base64 import b64decode
 from collections.abc import Callable, Mapping
 from functools import lru_cache
 from types import MappingProxyType
 
 from controller.dpi.cbor import text_fields
-from controller.dpi.http import METHODS, Head, text_of
+from controller.dpi.http import METHODS, Head, check_dots, text_of
 from controller.dpi.message import Malformed, Message, Operation
 
 _IDENTITY_AT_MOST = 4096  # bytes of the Authorization field
 _PREFIX = "/vsl/"
 _SEARCH = "/search/"
 _NAMES = ("serviceId", "name", "id")  # of the calling service, in the JSON of Authorization
+_AMBIGUOUS = re.compile(r"//|;|\\|%(?:00|25|2F|5C)")
 _ENDINGS = frozenset({"/service/register", "/service/unregister", "/ka/handshake"})
 _CALLBACKS = "/callbacks"
 CALLBACK_PROTOCOL = b"v1.vsl.ds2os.org"  # of the WebSocket that callbacks go over
@@ -168,7 +170,13 @@ def callbacks(head: Head) -> Callable[[bytes], tuple[Message, ...]]:
 
 
 def _service(address: str) -> str | None:
-    """The service that a node belongs to: the second part of its address."""
+    """The service that a node belongs to: the second part of its address. Raises Malformed.
+
+    Agents could find another service than we in an address that can be divided in two ways.
+    """
+    if _AMBIGUOUS.search(address):
+        raise _wrong("a node address with an empty part, a parameter or a hidden slash")
+    check_dots(address)
     parts = address.split("/", 3)
     return parts[2] if len(parts) > 2 and parts[2] else None
 

@@ -182,6 +182,44 @@ def test_body_that_is_a_request_is_malformed() -> None:
         stream.feed(hidden[2:])
 
 
+@pytest.mark.parametrize("framing", [b"Content-Length: 5\r\n", b"Transfer-Encoding: chunked\r\n"])
+@pytest.mark.parametrize(
+    "head",
+    [b"CONNECT plc:502 HTTP/1.1\r\n", b"GET /ws HTTP/1.1\r\nConnection: Upgrade\r\nUpgrade: WebSocket\r\n"],
+)
+def test_body_that_may_be_what_goes_through_a_tunnel_is_malformed(head: bytes, framing: bytes) -> None:
+    """A server that knows of no body there would hand it on as what is said inside, judged by nobody."""
+    with pytest.raises(Malformed, match="tunnel"):
+        open_stream(80).feed(head + framing + b"\r\n")
+    assert len(messages(head + b"Content-Length: 0\r\n\r\n")) == 1
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/open/../locked",
+        "/open/..",
+        "/./locked",
+        "/open/%2e%2E/locked",
+        "/open/.%2e/locked",
+        "/open/..;x=1/locked",
+        "/open/..%2Flocked",
+        "/open%2f..%2flocked",
+        "/open/..\\locked",
+    ],
+)
+def test_path_that_servers_resolve_to_another_is_malformed(path: str) -> None:
+    with pytest.raises(Malformed, match="path"):
+        messages(f"GET {path} HTTP/1.1\r\n\r\n".encode())
+    with pytest.raises(Malformed, match="path"):
+        messages(f"GET http://hub.local{path} HTTP/1.1\r\n\r\n".encode())
+
+
+@pytest.mark.parametrize("path", ["/.well-known/core", "/a..b/c.", "/...", "/a?x=/../y"])
+def test_dots_in_names_and_queries_are_names(path: str) -> None:
+    assert said(f"GET {path} HTTP/1.1\r\n\r\n".encode())[0][3] == path.partition("?")[0]
+
+
 def test_body_that_is_one_word_passes() -> None:
     assert [r for *_, r in said(b"PUT /x HTTP/1.1\r\nContent-Length: 2\r\n\r\non" + GET)] == ["/x", "/a"]
 

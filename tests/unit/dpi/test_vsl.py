@@ -138,6 +138,25 @@ def test_callbacks() -> None:
     )  # fmt: skip
 
 
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/vsl/agent1/light1/../lock1/isOn",
+        "/vsl/agent1/light1/%2e%2e/lock1/isOn",
+        "/vsl/agent1%2Flock1/light1/isOn",
+        "/vsl/agent1/light1%2f..%2flock1/isOn",
+        "/vsl/agent1/light1%252F..%252Flock1/isOn",
+        "/vsl//agent1/light1/isOn",
+        "/vsl/agent1//light1/isOn",
+        "/vsl/agent1/light1;x/isOn",
+        "/vsl/agent1/light1\\isOn",
+    ],
+)
+def test_address_that_names_one_service_here_and_another_there_is_malformed(path: str) -> None:
+    with pytest.raises(Malformed):
+        only(request(f"GET {path}", WASHING))
+
+
 def test_disguised_prefix_is_vsl_too() -> None:
     assert said(request("GET /%76sl/agent1/%6cock/isOpen"))[3:] == ("/agent1/lock/isOpen", None, "lock")
 
