@@ -52,7 +52,7 @@ class DatagramTable:
         key = (headers.src_ip or "", source_port, headers.dst_ip or "", port)
         if datagram.part is not None:
             return self._part(key, raw, datagram.part, now)
-        if key in self._open and datagram == _SAYS_NOTHING:
+        if key in self._open and not (datagram.messages or datagram.answer):
             return Heard(datagram, ())  # it comes again
         return Heard(datagram, (raw,))
 

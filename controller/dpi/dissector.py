@@ -25,12 +25,14 @@ class Part(NamedTuple):
 class Datagram(NamedTuple):
     """What one datagram says; `answer`: by its content it answers an earlier request.
 
-    `part`: what it says cannot be read before the rest is there.
+    `part`: what it says cannot be read before the rest is there. `protocol`: that of a datagram
+    without messages.
     """
 
     messages: tuple[Message, ...]
     answer: bool = False
     part: Part | None = None
+    protocol: str = ""
 
 
 class Fed(NamedTuple):

@@ -24,6 +24,7 @@ _PADDING, _PING, _ACK, _ACK_ECN, _CRYPTO, _CLOSE = 0x00, 0x01, 0x02, 0x03, 0x06,
 _CLIENT_HELLO = 1
 _ID_AT_MOST = 20  # bytes of a connection id (RFC 9000, section 17.2)
 _PACKETS_AT_MOST = 8  # in one datagram
+_LONG = 0x80  # the first bit of a long header; the second may be greased (RFC 9287)
 
 _SAYS_NOTHING = Datagram(())
 
@@ -99,14 +100,14 @@ class _Reader:
 def datagram(payload: bytes, src_port: int, dst_port: int) -> Datagram | None:
     """One datagram, whatever its ports, if it begins with a long header of a version that is known."""
     del src_port, dst_port
-    if len(payload) < 7 or payload[0] < 0xC0 or payload[1:5] not in _VERSIONS:
+    if len(payload) < 7 or payload[0] < _LONG or payload[1:5] not in _VERSIONS:
         return None
     if payload[5] > _ID_AT_MOST or len(payload) < 7 + payload[5] or payload[6 + payload[5]] > _ID_AT_MOST:
         return None
     pieces: list[tuple[int, bytes]] = []
     which, at = payload[6 : 6 + payload[5]], 0
     for _ in range(_PACKETS_AT_MOST):
-        if at + 7 > len(payload) or payload[at] < 0xC0 or payload[at + 6 : at + 6 + len(which)] != which:
+        if at + 7 > len(payload) or payload[at] < _LONG or payload[at + 6 : at + 6 + len(which)] != which:
             break  # a short header, padding, or of another connection (RFC 9000, section 12.2)
         at = _packet(payload, at, pieces)
     if not pieces:

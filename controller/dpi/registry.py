@@ -170,7 +170,7 @@ PROTOCOLS: tuple[Protocol, ...] = (
     Protocol("ssdp", frozenset({ssdp.PORT}), ssdp.datagram),
 )
 
-_DATAGRAMS = tuple(p.datagram for p in PROTOCOLS if p.datagram)
+_DATAGRAMS = tuple((p.name, p.datagram) for p in PROTOCOLS if p.datagram)
 _STREAMS = tuple((p, p.recognise, p.opens) for p in PROTOCOLS if p.recognise and p.opens)
 _STREAMS_BY_PORT = MappingProxyType(  # the usual ones of a port are asked first
     {
@@ -179,8 +179,8 @@ _STREAMS_BY_PORT = MappingProxyType(  # the usual ones of a port are asked first
         for port in protocol.ports
     }
 )
-_BY_PORT: Mapping[int, Callable[[bytes, int, int], Datagram | None]] = MappingProxyType(
-    {port: p.datagram for p in PROTOCOLS if p.datagram for port in p.ports}
+_BY_PORT: Mapping[int, tuple[str, Callable[[bytes, int, int], Datagram | None]]] = MappingProxyType(
+    {port: (p.name, p.datagram) for p in PROTOCOLS if p.datagram for port in p.ports}
 )
 
 
@@ -199,14 +199,14 @@ def _dissected(payload: bytes, src_port: int, dst_port: int) -> Datagram:
     broken: Malformed | None = None
     if usual is not None:
         try:
-            found = usual(payload, src_port, dst_port)
+            found = usual[1](payload, src_port, dst_port)
         except Malformed as error:
             broken = error
         else:
             if found is not None:
-                return found
-    for candidate in _DATAGRAMS:
-        if candidate is usual:
+                return found if found.messages else found._replace(protocol=usual[0])
+    for name, candidate in _DATAGRAMS:
+        if usual is not None and name == usual[0]:
             continue
         try:
             found = candidate(payload, src_port, dst_port)
@@ -214,7 +214,7 @@ def _dissected(payload: bytes, src_port: int, dst_port: int) -> Datagram:
             broken = broken or error
         else:
             if found is not None:
-                return found
+                return found if found.messages else found._replace(protocol=name)
     if broken is not None:
         raise broken
     return _UNKNOWN_DATAGRAM

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from controller.dpi import dhcp, dns, lldp
 from controller.dpi.certificate import ServerFlight, certificate_message
-from controller.dpi.datagrams import DatagramTable, Heard
+from controller.dpi.datagrams import DatagramTable
 from controller.dpi.dissector import Datagram
 from controller.dpi.frame import TCP, _any, parse
 from controller.dpi.message import Malformed, Message
@@ -115,7 +115,7 @@ def test_hellos_over_several_datagrams_are_put_together_or_malformed(sent: list[
     for data, port in sent:
         raw = udp(data, 40000 + port, 4433)
         heard = tried(table.frame, raw, parse(raw), 0.0)
-        assert heard is None or raw in heard.frames or heard == Heard(Datagram(()), ())
+        assert heard is None or raw in heard.frames or not (heard.frames or heard.datagram.messages)
 
 
 @EXAMPLES

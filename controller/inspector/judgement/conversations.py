@@ -46,10 +46,10 @@ class Conversation:
 
     `ends_at`: when it ends at the latest. `discovery`: nobody has judged the request, since the switch
     lets it through by a template; only what is an answer by its content belongs to it. `opaque`: it has
-    begun with a hello behind which nothing can be read.
+    begun with a hello behind which nothing can be read. `protocol`: of its last request.
     """
 
-    __slots__ = ("carried", "discovery", "ends_at", "last", "opaque")
+    __slots__ = ("carried", "discovery", "ends_at", "last", "opaque", "protocol")
 
     def __init__(self, carried: Carried, now: float) -> None:
         self.carried = carried
@@ -57,6 +57,7 @@ class Conversation:
         self.ends_at = float("inf")
         self.discovery = False
         self.opaque = False
+        self.protocol = ""
 
 
 Key = tuple[int, str, int]  # own port (or ICMP identifier), the other's address, the other's port

@@ -28,7 +28,7 @@ ANYBODY: Final = ""  # instead of an address in the key of a conversation with a
 
 _HELLOS: Final = frozenset({"dtls", "quic"})  # that nothing can be read behind
 _LONG_HEADER: Final = (
-    b"\xc0"  # the first byte of a packet that might open QUIC in an unknown version; or more
+    b"\x80"  # the first byte of a packet that might open QUIC in an unknown version; or more
 )
 
 _ECHO: Final = Message("icmp", "Echo Request", Operation.LOOKUP, "")
@@ -97,7 +97,10 @@ class DatagramJudge:
                 return NOTHING if observed else Outcome((raw,))
             key = (source_port, destination, destination_port)
             goes_on = self._open(self._udp, source, key, now)
-            if goes_on is not None and (not messages or _behind_hello(goes_on, raw, headers)):
+            # In no other protocol: what this server takes for a request may look like another's answer.
+            if goes_on is not None and (
+                goes_on.protocol == datagram.protocol or _behind_hello(goes_on, raw, headers)
+            ):
                 self._udp.used(source, key, goes_on, now)
                 judge.counters["answers"] += 1  # the client's own acknowledgement
                 return NOTHING if observed else Outcome((raw,))
@@ -141,7 +144,8 @@ class DatagramJudge:
                 conversation.ends_at = now + ONCE
         else:
             conversations.used(client, key, conversation, now)
-        conversation.opaque = conversation.opaque or messages[0].protocol in _HELLOS
+        conversation.protocol = messages[0].protocol
+        conversation.opaque = conversation.opaque or conversation.protocol in _HELLOS
         return Outcome(() if observed else frames, tuple(hearing.events))
 
     def _denied(self, raw: bytes, headers: Headers, hearing: Hearing) -> Outcome:

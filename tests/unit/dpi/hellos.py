@@ -42,7 +42,9 @@ def dtls_parts(*edges: int, data: bytes = DTLS_BODY, number: int = 0) -> list[by
     return [dtls(data[a:b], a, len(data), number) for a, b in pairwise((0, *edges, len(data)))]
 
 
-def quic_initial(pieces: list[tuple[int, bytes]], number: int = 0, frames: bytes = b"") -> bytes:
+def quic_initial(
+    pieces: list[tuple[int, bytes]], number: int = 0, frames: bytes = b"", bits: int = 0xC0
+) -> bytes:
     """An Initial packet with CRYPTO frames, protected with the keys of RFC 9001, appendix A.1."""
     destination = bytes.fromhex("8394c8f03e515708")
     key, iv = bytes.fromhex("1f369613dd76d5467730efcbe3b1a22d"), bytes.fromhex("fa044b2f42a3fd3b46fb255c")
@@ -51,7 +53,7 @@ def quic_initial(pieces: list[tuple[int, bytes]], number: int = 0, frames: bytes
         frames += b"\6" + (0x80000000 | offset).to_bytes(4, "big") + (0x4000 | len(piece)).to_bytes(2, "big")
         frames += piece
     frames += bytes(max(1162 - len(frames), 0))
-    header = b"\xc3\0\0\0\1" + bytes([len(destination)]) + destination + b"\0\0"
+    header = bytes([bits | 3]) + b"\0\0\0\1" + bytes([len(destination)]) + destination + b"\0\0"
     header += (0x4000 | 4 + len(frames) + 16).to_bytes(2, "big")
     counted = header + number.to_bytes(4, "big")
     nonce = (int.from_bytes(iv, "big") ^ number).to_bytes(12, "big")

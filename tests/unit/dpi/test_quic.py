@@ -24,6 +24,11 @@ def test_hello_is_known_on_any_port() -> None:
     assert said(quic(), 1, 2).messages
 
 
+def test_hello_whose_fixed_bit_is_greased_is_read() -> None:
+    """Servers of RFC 9287 read it, so it must not go by as one more packet behind another hello."""
+    assert said(quic_initial([(0, HELLO)], bits=0x80)).messages[0].resource == "lamp.example"
+
+
 def test_crypto_frames_may_come_in_any_order_between_others() -> None:
     pieces = [(40, HELLO[40:]), (0, HELLO[:20]), (20, HELLO[20:40])]
     others = b"\1\0\0\2\5\0\1\0\1\1" + b"\3\5\0\0\0\1\2\3"  # ping, padding, two acknowledgements
@@ -38,11 +43,11 @@ def test_hello_over_two_datagrams_is_a_part() -> None:
 
 
 def test_packets_with_the_keys_of_others_say_nothing() -> None:
-    hello = quic_initial([(0, HELLO)])
-    assert said(hello[:-1] + bytes([hello[-1] ^ 1])) == Datagram(())
+    hello, nothing = quic_initial([(0, HELLO)]), Datagram((), protocol="quic")
+    assert said(hello[:-1] + bytes([hello[-1] ^ 1])) == nothing
     for kind in (0xD0, 0xE0, 0xF0):  # 0-RTT, Handshake, Retry
-        assert said(bytes([kind]) + b"\0\0\0\1\x08abcdefgh\0\x14" + bytes(20)) == Datagram(())
-    assert said(quic_initial([])) == Datagram(())
+        assert said(bytes([kind]) + b"\0\0\0\1\x08abcdefgh\0\x14" + bytes(20)) == nothing
+    assert said(quic_initial([])) == nothing
 
 
 def test_short_headers_and_other_versions_are_unknown() -> None:

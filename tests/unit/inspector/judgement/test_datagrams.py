@@ -5,8 +5,10 @@ from dataclasses import replace
 import pytest
 
 from controller.dpi.datagrams import DatagramTable
+from controller.dpi.dissector import Datagram
 from controller.dpi.frame import parse
 from controller.dpi.message import Operation
+from controller.dpi.registry import dissect_datagram
 from controller.events import RefusalWanted
 from controller.inspector.judgement.conversations import IDLE
 from controller.model.relationship import ANY, Endpoint, Reason
@@ -123,6 +125,22 @@ def test_a_client_may_acknowledge_a_separate_answer() -> None:
     site.frame(ask())
     assert site.passes(answer(payload=coap_answer(kind=0)))
     assert site.passes(udp(W, B, 40000, 5683, COAP_ACK))
+
+
+DISGUISED = bytes.fromhex(  # PUT /lock/open with an Observe of four bytes, as many servers take it;
+    "4803 8180 0001000000000000"  # and a response of DNS to one question
+    "10 5400000000 546c6f636b 046f70656e ff 00 0001 0001"
+)
+
+
+@pytest.mark.parametrize("port", [5683, 61616])
+def test_a_request_that_looks_like_the_answer_of_another_protocol_does_not_pass(port: int) -> None:
+    assert dissect_datagram(DISGUISED, 40000, port) == Datagram((), answer=True, protocol="dns")
+    site = Site()
+    site.allow(access("coap", Operation.READ, "/charge", endpoint=f"udp-{port}"))
+    assert site.passes(udp(W, B, 40000, port, coap("GET", "/charge")))
+    assert site.dropped(udp(W, B, 40000, port, DISGUISED))
+    assert site.passes(udp(W, B, 40000, port, COAP_ACK))
 
 
 def test_unreadable_datagrams_are_one_relationship_and_answers_pass() -> None:
