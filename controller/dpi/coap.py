@@ -14,7 +14,8 @@ from controller.dpi.message import Malformed, Message, Operation
 PORT = 5683
 
 _CON, _NON, _ACK, _RST = range(4)
-_URI_HOST, _OBSERVE, _URI_PATH, _URI_QUERY, _PROXY_URI, _PROXY_SCHEME = 3, 6, 11, 15, 35, 39
+_OBSERVE, _URI_PATH, _URI_QUERY = 6, 11, 15
+_PLACES: Mapping[int, str] = {3: "host", 35: "proxy_uri", 39: "proxy_scheme"}
 _BLOCKS: Mapping[int, str] = {27: "block1", 23: "block2", 19: "q_block1", 31: "q_block2"}
 
 # Code of a request (section 12.1.1, RFC 8132) -> method, operation
@@ -125,12 +126,10 @@ def request(
                 observe = int.from_bytes(value, "big")
         elif number in _BLOCKS:
             detail[_BLOCKS[number]] = _block(value, offset)
-        elif number == _URI_HOST:
-            detail["host"] = value.decode("utf-8", "backslashreplace")
-        elif number == _PROXY_URI:
-            detail["proxy_uri"] = value.decode("utf-8", "backslashreplace")
-        elif number == _PROXY_SCHEME:
-            detail["proxy_scheme"] = value.decode("utf-8", "backslashreplace")
+        elif number in _PLACES:
+            if _PLACES[number] in detail:  # section 5.4.5: a second one is critical and unknown
+                raise _wrong(f"option {number} is there twice", offset)
+            detail[_PLACES[number]] = value.decode("utf-8", "backslashreplace")
         elif known is not None and number not in known:
             raise _wrong(f"unknown option {number}", offset)
         offset += length

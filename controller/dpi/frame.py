@@ -19,6 +19,7 @@ ROUTER_SOLICITATION, ROUTER_ADVERTISEMENT, REDIRECT = 133, 134, 137
 
 _TAGS = frozenset({0x8100, 0x88A8, 0x9100})  # IEEE 802.1Q, 802.1ad, and what came before it
 _TAGS_AT_MOST = 2
+_END_OF_OPTIONS, _NO_OPERATION, _SOURCE_ROUTES = 0, 1, frozenset({131, 137})
 _EXTENSIONS_AT_MOST = 8
 _HOP_BY_HOP, _ROUTING, _FRAGMENT, _AUTHENTICATION, _DESTINATION, _MOBILITY = 0, 43, 44, 51, 60, 135
 _EXTENSIONS = frozenset({_HOP_BY_HOP, _ROUTING, _FRAGMENT, _AUTHENTICATION, _DESTINATION, _MOBILITY})
@@ -76,7 +77,7 @@ class Headers(NamedTuple):
 
     src_mac: str
     dst_mac: str
-    vlan: int | None  # id of the outermost tag
+    vlan: int | None  # id of the outermost tag that has one; a priority tag (id 0) is no VLAN
     ethertype: int  # the innermost; below 1536 it is the length of an IEEE 802.3 frame
     src_ip: str | None = None
     dst_ip: str | None = None
@@ -194,7 +195,7 @@ def _any(raw: bytes, captured: bool) -> Headers:
         if offset + 4 > size or offset >= 14 + 4 * _TAGS_AT_MOST:
             raise Malformed(f"ethernet: 802.1Q tag at offset {offset - 2} is cut short or one too many")
         if vlan is None:
-            vlan = (raw[offset] << 8 | raw[offset + 1]) & 0x0FFF
+            vlan = (raw[offset] << 8 | raw[offset + 1]) & 0x0FFF or None
         ethertype = raw[offset + 2] << 8 | raw[offset + 3]
         offset += 4
     tags = raw[12 : offset - 2]
@@ -239,9 +240,21 @@ def _ipv4(raw: bytes, offset: int, captured: bool) -> _Network:
         raise Malformed(f"ipv4: total length {total} at offset {offset + 2} does not fit the frame")
     if int.from_bytes(raw[offset : offset + header], "big") % 0xFFFF and not captured:
         raise Malformed(f"ipv4: header checksum at offset {offset + 10} is wrong")
+    if header > 20 and _leads_on(raw[offset + 20 : offset + header]):
+        raise Malformed(f"ipv4: source route at offset {offset + 20} leads on to another host")
     later = bool(fragment & 0x1FFF)
     src_ip, dst_ip = ip_text(src), ip_text(dst)
     return _Network(src_ip, dst_ip, protocol, ttl, bool(fragment & 0x3FFF), later, offset + header, end)
+
+
+def _leads_on(options: bytes) -> bool:
+    """Whether there is a source route among IPv4 options (RFC 791, section 3.1)."""
+    at = 0
+    while at < len(options) and options[at] != _END_OF_OPTIONS:
+        if options[at] in _SOURCE_ROUTES:
+            return True
+        at += 1 if options[at] == _NO_OPERATION else max((2, *options[at + 1 : at + 2]))
+    return False
 
 
 def _ipv6(raw: bytes, offset: int) -> _Network:

@@ -135,7 +135,7 @@ class Hosts:
             self._state.counters["malformed packet-ins"] += 1
             return ()
         mac = headers.src_mac
-        if int(mac[:2], 16) & 1 or mac == "00:00:00:00:00:00" or headers.vlan is not None:
+        if int(mac[:2], 16) & 1 or mac == "00:00:00:00:00:00" or headers.tags:
             return ()
         if not self._fabric.is_edge(event.switch, event.port):
             return ()

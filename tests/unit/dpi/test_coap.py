@@ -137,6 +137,9 @@ def test_ping() -> None:
         "40010001 b12e",  # "."
         "40010001 b22e2e",  # ".."
         "40010001 be0000" + "61" * 269,  # Uri-Path of more than 255 bytes
+        "40010001 3161 0162",  # Uri-Host, Proxy-Uri and Proxy-Scheme twice: servers take one or the other
+        "40010001 d11661 0162",
+        "40010001 d11a61 0162",
     ],
 )
 def test_broken_messages_are_malformed(raw: str) -> None:

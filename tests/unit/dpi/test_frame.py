@@ -10,6 +10,7 @@ from tests.unit.dpi.frames import (
     CLIENT_6,
     SERVER,
     SERVER_6,
+    checksum,
     ethernet,
     ipv4,
     ipv6,
@@ -59,6 +60,13 @@ def test_tags_are_read_and_kept(tags: bytes, vlan: int) -> None:
     assert (headers.vlan, headers.tags, headers.ethertype, headers.dst_port) == (vlan, tags, 0x0800, 5683)
 
 
+@pytest.mark.parametrize(("tags", "vlan"), [(b"\x81\0\xe0\0", None), (b"\x81\0\xe0\0" + VLAN_5, 5)])
+def test_priority_tag_is_no_vlan(tags: bytes, vlan: int | None) -> None:
+    """A host takes such a frame for one without the tag, so both belong to the same connection."""
+    headers = parse(ethernet(ipv4(17, udp_segment(b"x")), tags=tags))
+    assert (headers.vlan, headers.tags) == (vlan, tags)
+
+
 def test_three_tags_are_malformed() -> None:
     with pytest.raises(Malformed):
         parse(ethernet(ipv4(17, udp_segment(b"x")), tags=VLAN_5 * 3))
@@ -68,6 +76,26 @@ def test_ipv4_options_are_skipped() -> None:
     raw = ethernet(ipv4(17, udp_segment(b"x"), options=8))
     headers = parse(raw)
     assert (headers.dst_port, raw[headers.payload_offset : headers.payload_end]) == (5683, b"x")
+
+
+def with_options(options: str) -> bytes:
+    raw = bytearray(ipv4(17, udp_segment(b"x"), options=len(bytes.fromhex(options))))
+    raw[20 : 20 + len(bytes.fromhex(options))] = bytes.fromhex(options)
+    raw[10:12] = b"\0\0"
+    raw[10:12] = checksum(bytes(raw[: (raw[0] & 15) * 4])).to_bytes(2, "big")
+    return ethernet(bytes(raw))
+
+
+@pytest.mark.parametrize("options", ["83070400000000 00", "01 89070400000000", "94040000 83030400"])
+def test_ipv4_source_routes_are_malformed(options: str) -> None:
+    """As routing headers are in IPv6: they lead to another host than the one that is judged."""
+    with pytest.raises(Malformed, match="source route"):
+        parse(with_options(options))
+
+
+@pytest.mark.parametrize("options", ["94040000", "01010101", "00838383", "94000000", "07030401", "01010107"])
+def test_other_ipv4_options_are_skipped(options: str) -> None:
+    assert parse(with_options(options)).dst_port == 5683
 
 
 def test_ipv6_udp() -> None:
