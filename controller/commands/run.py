@@ -138,12 +138,28 @@ def _address(folder: Path, server: Server) -> Iterator[None]:
     file = folder / ADDRESS_FILE
     partial = file.with_name(f"{file.name}.partial")
     pinned = "" if server.tls is None else f" {server.tls.fingerprint}"
-    partial.write_text(f"{server.url_here}{pinned}\n")
-    partial.replace(file)
+    try:
+        partial.write_text(f"{server.url_here}{pinned}\n")
+        partial.replace(file)
+    except OSError as error:  # a full disk; who is here is protected all the same
+        partial.unlink(missing_ok=True)
+        log.error(  # noqa: TRY400  # no bug
+            "%s cannot be written: %s; free space there and start again, or commands may not find this "
+            "controller", file, error.strerror,
+        )  # fmt: skip
     try:
         yield
     finally:
         file.unlink(missing_ok=True)
+
+
+def _first_link(members: Members) -> str | None:
+    """For the first manager; None also when it cannot be kept: protection does not wait for that."""
+    try:
+        return members.first_link()
+    except NotKeptError as error:
+        log.error("nobody can become the first manager yet: %s", error)  # noqa: TRY400  # a full disk is no bug
+        return None
 
 
 def _certificate(config: Config, folder: Path, insecure: bool) -> Certificate | None:

@@ -155,8 +155,9 @@ class Store:
                 f"the state folder {self.path.parent} is in use by another controller (process {owner}); "
                 "stop that one, or choose another folder with 'state:' in site.yaml"
             ) from None
-        os.truncate(handle, 0)
-        os.write(handle, f"{os.getpid()}\n".encode())
+        ours = f"{os.getpid()}\n".encode()
+        os.pwrite(handle, ours, 0)  # before it is cut: a full disk would not give back what is let go
+        os.truncate(handle, len(ours))
         return handle
 
     def _check(self) -> int:

@@ -590,6 +590,16 @@ def refusal(**keys: Any) -> str:
     return text
 
 
+def test_only_this_machine_is_listened_to_unless_told_otherwise() -> None:
+    running = launch.start(Config(openflow=OpenFlow(port=0)), FakeFirewall(), None, None)
+    try:
+        socket.create_connection(("127.0.0.1", running.port), 5).close()
+        with pytest.raises(ConnectionRefusedError):  # as from any other address
+            socket.create_connection(("127.0.0.2", running.port), 5)
+    finally:
+        running.stop()
+
+
 def test_a_port_in_use_is_said_so() -> None:
     with socket.create_server(("127.0.0.1", 0)) as other:
         port = other.getsockname()[1]
