@@ -4,6 +4,7 @@ Talks to ovs-vsctl, ovs-ofctl, ip and ethtool; knows nothing of flows beyond whi
 controller process or of the model. Needs root.
 """
 
+import ipaddress
 import json
 import os
 import re
@@ -26,7 +27,7 @@ _RECONNECT_MS = 1000  # the least that Open vSwitch takes; its own default grows
 _SECONDS = 10  # for one command
 _BEFORE = "graphwall-before"  # external_ids key of the bridge: what attach found
 _ROLE = "graphwall"  # external_ids key of our ports
-_TARGET = re.compile(r"(tcp|ssl):(\[[0-9A-Fa-f:.]+\]|[0-9.]+)(:\d{1,5})?|unix:\S+")
+_TARGET = re.compile(r"(?:tcp|ssl):(\[[0-9A-Fa-f:.]+\]|[0-9.]+)(?::(\d{1,5}))?|unix:\S+")
 
 Run = Callable[[Sequence[str]], subprocess.CompletedProcess[str]]
 
@@ -190,6 +191,20 @@ def attachments(run: Run = execute) -> tuple[Attachment, ...]:
 # ------------------------------------------------------------------ attach
 
 
+def _is_target(text: str) -> bool:
+    """Whether Open vSwitch could reach a controller there: it takes any text, and then waits silently."""
+    found = _TARGET.fullmatch(text)
+    if found is None:
+        return False
+    address, port = found.groups()
+    try:
+        if address is not None:
+            ipaddress.ip_address(address.strip("[]"))
+    except ValueError:
+        return False
+    return port is None or 0 < int(port) < 65536
+
+
 def attach(
     bridge: str, controller: str = DEFAULT_CONTROLLER, inspect: bool = True, run: Run = execute
 ) -> tuple[str, ...]:
@@ -199,7 +214,7 @@ def attach(
     `inspect` False: without inspection and copy ports; what must be judged is then dropped.
     Raises AttachError.
     """
-    if not _TARGET.fullmatch(controller):
+    if not _is_target(controller):
         raise AttachError(f"controller {controller!r} is no target: it looks like {DEFAULT_CONTROLLER}")
     _need_root()
     row = _bridge(run, bridge)

@@ -103,7 +103,19 @@ def test_without_root_nothing_is_tried(what: Callable[..., object], monkeypatch:
 
 
 @pytest.mark.parametrize(
-    "target", ["", "127.0.0.1", "tcp:host:6653", "udp:1.2.3.4", "tcp:1.2.3.4:5 --", "tcp:1.2.3.4\nx"]
+    "target",
+    [
+        "",
+        "127.0.0.1",
+        "tcp:host:6653",
+        "udp:1.2.3.4",
+        "tcp:1.2.3.4:5 --",
+        "tcp:1.2.3.4\nx",
+        "tcp:1.2.3.4:0",
+        "tcp:1.2.3.4:65536",
+        "tcp:1.2.3.400:6653",
+        "tcp:[::1::]:6653",
+    ],
 )
 def test_a_target_that_is_none_is_refused(target: str) -> None:
     with pytest.raises(AttachError, match=r"is no target: it looks like tcp:127.0.0.1:6653"):
