@@ -153,15 +153,6 @@ def _address(folder: Path, server: Server) -> Iterator[None]:
         file.unlink(missing_ok=True)
 
 
-def _first_link(members: Members) -> str | None:
-    """For the first manager; None also when it cannot be kept: protection does not wait for that."""
-    try:
-        return members.first_link()
-    except NotKeptError as error:
-        log.error("nobody can become the first manager yet: %s", error)  # noqa: TRY400  # a full disk is no bug
-        return None
-
-
 def _certificate(config: Config, folder: Path, insecure: bool) -> Certificate | None:
     """What the API is served with; None: without TLS, on this machine alone unless told otherwise."""
     api = config.api
