@@ -96,6 +96,11 @@ def infrastructure(device: Device, service: Service | None = None) -> bool:
     return service is not None and any(endpoint.port in _EVERYBODYS for endpoint in service.endpoints)
 
 
+def called(device: Device) -> str:
+    """A device's name in a sentence; a verb in it is set off, as what is answered stands behind the first."""
+    return visible(device.name).replace("wants to", "“wants to”")
+
+
 def who(service: Service, device: Device) -> str:
     """A service by the name of its device, and its own where it is one of several."""
     name = visible(device.name)
@@ -114,7 +119,7 @@ def action(access: Access, server: Device) -> tuple[str, str]:
 
 def sentence(access: Access, client: Device, server: Device) -> str:
     """For example "Washing machine wants to change isOpen of Front door"."""
-    asker, asked = visible(client.name), visible(server.name)
+    asker, asked = called(client), called(server)
     verb, what = action(access, server)
     if access.operation == Operation.CONNECT or not what:
         return f"{asker} wants to {verb} {asked}"
@@ -128,10 +133,10 @@ def group_sentence(asker: Device, relationships: Sequence[Relationship], servers
     if len(servers) == 1:
         operations = sorted({_VERBS.get(r.access.operation, str(r.access.operation)) for r in relationships})
         return (
-            f"{visible(asker.name)} wants to do {len(relationships)} new things with "
-            f"{visible(servers[0].name)}: {', '.join(operations)}"
+            f"{called(asker)} wants to do {len(relationships)} new things with "
+            f"{called(servers[0])}: {', '.join(operations)}"
         )
-    return f"{visible(asker.name)} wants to do {len(relationships)} new things with {_some(servers)}"
+    return f"{called(asker)} wants to do {len(relationships)} new things with {_some(servers)}"
 
 
 SCAN = (
@@ -142,11 +147,11 @@ SCAN = (
 
 def scan_sentence(asker: Device, services: int, servers: Sequence[Device]) -> str:
     """One sentence for a client that has tried many services; `servers`: the devices they are on."""
-    return f"{visible(asker.name)} tries {services} services of {_some(servers)}: this looks like a scan"
+    return f"{called(asker)} tries {services} services of {_some(servers)}: this looks like a scan"
 
 
 def _some(devices: Sequence[Device]) -> str:
-    named = ", ".join(visible(device.name) for device in devices[:3])
+    named = ", ".join(called(device) for device in devices[:3])
     return named + (f" and {len(devices) - 3} more" if len(devices) > 3 else "")
 
 

@@ -17,7 +17,17 @@ from controller.model.relationship import Access, DeviceId, Reason, Relationship
 from controller.model.service import MAIN, Admission, Device
 from controller.model.site import Site
 from controller.view import RequestView, Suggestion
-from controller.words import SCAN, action, explanation, group_sentence, risk, scan_sentence, sentence, visible
+from controller.words import (
+    SCAN,
+    action,
+    called,
+    explanation,
+    group_sentence,
+    risk,
+    scan_sentence,
+    sentence,
+    visible,
+)
 
 SCAN_AT = 4
 STILL_TRYING = 60.0  # seconds since the last attempt
@@ -118,7 +128,7 @@ def _parts(request: Request) -> Iterator[Request]:
 def title(request: Request, site: Site) -> str:
     """The sentence of a card."""
     if request.device is not None:
-        return f"{visible(request.device.name)} is new and wants to join"
+        return f"{called(request.device)} wants to join"
     first = request.relationships[0].access
     asker = site.device_of(first.client)
     servers = {d.id: d for d in (site.device_of(r.access.server) for r in request.relationships)}

@@ -7,6 +7,7 @@ from playwright.sync_api import Locator, Page, expect
 
 from controller.dpi.message import Message, Operation
 from controller.people import Role
+from controller.words import visible
 from tests.browser.conftest import Served, Visits
 from tests.browser.household import NEWCOMER, READ, WRITE, Talk, settled, vsl
 
@@ -206,6 +207,37 @@ def test_why_tells_the_rule_the_switch_and_who_decided(phone: Page, cottage: Ser
     expect(sheet).to_contain_text("flow cookie 0x")
     phone.keyboard.press("Escape")
     expect(sheet).to_be_hidden()
+
+
+def test_what_hides_or_reorders_text_is_written_out_as_the_controller_does(phone: Page) -> None:
+    names = [
+        "Küche",
+        "a\u202eb",
+        "a\u00a0b",
+        "\u3164",
+        "\u115fa",
+        "e" + "\u0301" * 5,
+        "\U000e0041",
+        "a\x00b",
+        "n" * 70,
+    ]
+    shown = phone.evaluate(
+        "(names) => import('/page/safe.js').then(({visible}) => names.map((one) => visible(one)))", names
+    )
+    assert shown == [visible(name) for name in names]
+
+
+def test_a_name_cannot_tell_the_button_another_question(
+    visits: Visits, serve_home: Callable[..., Served]
+) -> None:
+    devices = (("tv", "TV wants to read Clock", "tv", "Evil", 1), ("good", "Good", "battery", "Nice", 1))
+    usual = Talk("tv", "good", 80, Message("http", "GET", READ, "/usual"))
+    served = serve_home(settled(devices, [usual] * 3))
+    page = visits.sign_in(served)
+    served.home.say(Talk("tv", "good", 80, Message("http", "DELETE", Operation.DELETE, "/everything")))
+    expect(page.locator("button.allow small")).to_contain_text("delete /everything of Good")
+    page.get_by_role("button", name="Keep blocked").click()
+    expect(page.locator("article.outcome")).to_contain_text("may not delete /everything of Good")
 
 
 HOSTILE = "<img src=x onerror=alert(1)>\u202eevil\u0007"

@@ -6,7 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from controller.words import LONGEST_NAME, visible
+from controller.dpi.message import Operation
+from controller.model.relationship import Access, DeviceId, ServiceId
+from controller.model.service import Device, Place
+from controller.words import LONGEST_NAME, sentence, visible
 
 
 @pytest.mark.parametrize(
@@ -40,3 +43,11 @@ def test_nothing_that_moves_or_hides_other_text_is_left(name: str) -> None:
     assert len(shown) <= LONGEST_NAME
     assert not any(unicodedata.category(c)[0] == "C" for c in shown)
     assert not any(unicodedata.bidirectional(c) in ("RLO", "LRO", "RLE", "LRE", "RLI", "LRI") for c in shown)
+
+
+def test_a_name_cannot_bring_its_own_verb_into_a_sentence() -> None:
+    liar = Device(DeviceId("tv"), 1, Place.SITE, "TV wants to read Clock")
+    door = Device(DeviceId("door"), 2, Place.SITE, "Front door", kind="door lock")
+    access = Access(ServiceId("tv/main"), ServiceId("door/main"), "vsl", Operation.WRITE, "/a/lock/isOpen")
+    asked = sentence(access, liar, door).split(" wants to ")
+    assert asked == ["TV “wants to” read Clock", "lock or unlock Front door"]

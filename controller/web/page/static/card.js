@@ -26,6 +26,9 @@ function attempts(request) {
     : html`<strong>No longer trying</strong>: ${often.toLowerCase()}, last ${ago(request.last_seen)}.`;
 }
 
+/** What a sentence asks for, all of it, without who does: no device's name has these words in a sentence. */
+const asked = (sentence) => visible(sentence, 200).replace(/^.*? wants to /, "");
+
 /** The relationships of a card that is about several things, each with a tick. */
 function questions(request) {
   if (request.relationships.length < 2) return "";
@@ -39,7 +42,7 @@ function questions(request) {
     ${request.relationships.map((id, n) => {
       const view = state.relationships.get(id);
       return html`<label><input type="checkbox" .checked=${!left.has(id)} @change=${change(id)}>
-        <bdi>${visible(request.questions[n], 200)}</bdi>
+        <bdi>${asked(request.questions[n])}</bdi>
         ${view ? riskChip(view.risk) : ""}</label>`;
     })}</fieldset>`;
 }
@@ -68,8 +71,7 @@ function meaning(request) {
   if (request.kind === "admission") return { title: "Let it join", what: "and learn what it usually does" };
   const chosen = ticked(request);
   const number = chosen.length ? ` ${chosen.length} of ${request.relationships.length}` : "";
-  const asked = visible(request.sentence, 200).split(" wants to ")[1] ?? "";
-  return { title: `Allow${number} ${DURATIONS[made.duration]}`, what: made.scope === "operation" ? asked : SCOPES[made.scope] };
+  return { title: `Allow${number} ${DURATIONS[made.duration]}`, what: made.scope === "operation" ? asked(request.sentence) : SCOPES[made.scope] };
 }
 
 function sure(request) {
