@@ -9,6 +9,7 @@ import pytest
 
 from controller.events import Decide
 from controller.people import Role
+from controller.web.guard import COOKIE
 from controller.web.members import SEEN_EVERY, SESSIONS_EACH, Asker, Members
 from controller.web.server import Server, serve
 from tests.unit.web.fake_site import TOKEN, FakeAccounts, FakeSite, app_with, home
@@ -199,6 +200,13 @@ def test_after_signing_out_the_cookie_is_worth_nothing(house: House) -> None:
     assert manager.delete("/session").status_code == 200
     answer = httpx.get(f"{house.server.url}{API}/session", cookies=cookie)
     assert code(answer) == (401, "not signed in")
+
+
+@pytest.mark.parametrize("other", ['ui={"dark":true}', "a=b c", 'x=[1,"2"]', "a b=1"])
+def test_cookies_of_other_programs_on_the_same_host_sign_nobody_out(house: House, other: str) -> None:
+    kept = house.manager().cookies[COOKIE]
+    headers = {"Cookie": f"{other}; {COOKIE}={kept}"}
+    assert httpx.get(f"{house.server.url}{API}/session", headers=headers).status_code == 200
 
 
 def test_a_session_that_is_not_used_ends_and_one_that_is_goes_on(house: House) -> None:
