@@ -111,6 +111,9 @@ def _arrow(line: Line) -> tuple[tuple[float, float], ...]:
     )
 
 
+_HALO = 'stroke="#ffffff" stroke-width="4" paint-order="stroke"'  # lines behind a name do not cross it out
+
+
 def svg(picture: Picture) -> str:
     """Attributes only, no style: it may be shown under the strictest content security policy."""
     size, height = picture.size, picture.size + FOOT
@@ -138,9 +141,9 @@ def svg(picture: Picture) -> str:
     for dot in picture.dots:
         out += [
             f'<circle cx="{dot.x:.1f}" cy="{dot.y:.1f}" r="{RADIUS}" fill="#ddf4ff" stroke="#0969da"/>',
-            f'<text x="{dot.x:.1f}" y="{dot.y + RADIUS + 15:.1f}">{escape(dot.name)}</text>',
+            f'<text x="{dot.x:.1f}" y="{dot.y + RADIUS + 15:.1f}" {_HALO}>{escape(dot.name)}</text>',
             (
-                f'<text x="{dot.x:.1f}" y="{dot.y + RADIUS + 30:.1f}" fill="#57606a" font-size="11">'
+                f'<text x="{dot.x:.1f}" y="{dot.y + RADIUS + 30:.1f}" fill="#57606a" font-size="11" {_HALO}>'
                 f"{escape(dot.below)}</text>"
             ),
         ]
@@ -168,8 +171,9 @@ def png(picture: Picture) -> bytes:
     for dot in picture.dots:
         box = (dot.x - RADIUS, dot.y - RADIUS, dot.x + RADIUS, dot.y + RADIUS)
         pen.ellipse(box, "#ddf4ff", "#0969da")
-        pen.text((dot.x, dot.y + RADIUS + 11), dot.name, "#000000", plain, anchor="mm")
-        pen.text((dot.x, dot.y + RADIUS + 26), dot.below, "#57606a", small, anchor="mm")
+        for down, text, colour, font in ((11, dot.name, "#000000", plain), (26, dot.below, "#57606a", small)):
+            at = dot.x, dot.y + RADIUS + down
+            pen.text(at, text, colour, font, anchor="mm", stroke_width=2, stroke_fill="#ffffff")
     for number, (status, word) in enumerate(_LEGEND):
         x, y = 30 + 180 * number, picture.size + 15
         _stroke(pen, (x, y, x + 30, y), status)

@@ -39,6 +39,7 @@ async function ask(method, path, body, type) {
 
 export const get = (path) => ask("GET", path);
 export const post = (path, body = {}) => ask("POST", path, body, "application/json");
+export const postYaml = (path, bytes) => ask("POST", path, bytes, "application/yaml");
 export const patch = (path, body) => ask("PATCH", path, body, "application/json");
 export const put = (path, body) => ask("PUT", path, body, "application/json");
 export const remove = (path) => ask("DELETE", path);

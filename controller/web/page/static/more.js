@@ -3,6 +3,7 @@
 import * as api from "./api.js";
 import * as live from "./live.js";
 import { html } from "./vendor/lit-html/lit-html.js";
+import { files } from "./files.js";
 import { icon } from "./icons.js";
 import { to } from "./router.js";
 import { name } from "./safe.js";
@@ -86,9 +87,8 @@ export const morePage = {
       </ul>
       <section class="group"><h2>Looks</h2>${themes()}</section>
       ${installing ? html`<button class="quiet" @click=${() => installing.prompt()}>${icon("download")}Install on this device</button>` : ""}
-      <section class="group"><h2>Site</h2>${site()}
-        <p class="small">Take it along: <a href="/api/v1/export/graph?format=svg" download>the graph as a picture</a>,
-          <a href="/api/v1/export/graph?format=json" download>as JSON</a>, <a href="/api/v1/export/model" download>the whole model</a>.</p></section>
+      <section class="group"><h2>Site</h2>${site()}</section>
+      ${files()}
       <section class="group"><h2>You</h2>
         <p>${name(person.name)}, ${person.role}, on ${name(device_label)}</p>
         <div class="row"><button class="quiet" @click=${setPassword}>${icon("key")}Set a password</button>
