@@ -9,6 +9,7 @@ import pytest
 from playwright.sync_api import Locator, Page, expect
 from rich.console import Console
 
+from tests.browser import pictures
 from tests.browser.conftest import DESK, PHONE, Visits
 from tests.browser.test_map import until_drawn
 from topologies import marks, schema
@@ -43,14 +44,22 @@ def stage() -> Iterator[Stage]:
 @pytest.fixture
 def anna(visits: Visits, stage: Stage) -> Page:
     """Anna's phone, signed in by a link that the command line has made."""
-    return sign_in(visits, stage, "Anna")
+    return sign_in(visits, stage, "Anna", reduced_motion="reduce")  # so that no picture is half-way
 
 
-def sign_in(visits: Visits, stage: Stage, name: str, size: dict[str, int] | None = None) -> Page:
+@pytest.fixture
+def screens(root: Path) -> Path:
+    """Pictures for looking at, and those of the README."""
+    return root / ".lab" / "screens"
+
+
+def sign_in(
+    visits: Visits, stage: Stage, name: str, size: dict[str, int] | None = None, **options: object
+) -> Page:
     known = [person["name"] for person in stage.guarded.get("people")["people"]]
     name = next(one for one in (name, *(f"{name} {n}" for n in range(2, 20))) if one not in known)
     made = stage.guarded.post("people/invitations", {"name": name, "role": "manager"})
-    page = visits.page(size)
+    page = visits.page(size, **options)
     page.goto(made["url"])
     page.get_by_label("This device").fill("phone")
     page.get_by_role("button", name="Sign in on this device").click()
@@ -115,7 +124,7 @@ def name_it(page: Page, stage: Stage, name: str) -> None:
 
 
 def test_scenario_2_an_update_that_opens_the_door_stays_blocked(
-    stage: Stage, anna: Page, visits: Visits
+    stage: Stage, anna: Page, visits: Visits, screens: Path
 ) -> None:
     washer, lock = stage.human(WASHER), stage.human(LOCK)
     ben = sign_in(visits, stage, "Ben")
@@ -126,26 +135,30 @@ def test_scenario_2_an_update_that_opens_the_door_stays_blocked(
     wants = card(anna, f"{washer} wants to lock or unlock", lock)
     expect(wants).to_be_visible(timeout=PATIENCE)
     expect(wants).to_contain_text("Opens a door")
+    story = [anna.screenshot()]
     until_drawn(desk, "cy.edges('[tone = \"ask\"]').nonempty()")
     expect(card(ben, f"{washer} wants to lock or unlock", lock)).to_be_visible()
     wants.get_by_role("button", name="Keep blocked").click()
     done = anna.locator("article.outcome").filter(has_text=f"{washer} may not lock or unlock {lock}")
     expect(done).to_contain_text("Stays blocked, in force")
+    story.append(anna.screenshot())
     expect(ben.locator("article.outcome").filter(has_text="may not lock or unlock")).to_contain_text("Anna")
     until_drawn(desk, "cy.edges('[tone = \"no\"]').nonempty()")
+    pictures.save(screens / "readme" / "map.png", desk.screenshot())
     anna.get_by_role("navigation").get_by_role("link", name="History").click()
     entry = anna.locator("li.entry").filter(has_text=f"{washer} may not lock or unlock {lock}")
     entry.get_by_role("button", name="Why?").click()
     expect(anna.get_by_role("dialog")).to_contain_text("is dropped by the switch")
+    pictures.save(screens / "readme" / "phone.png", *story, anna.screenshot())
     tries = int((stage.shows(CONTROL)("attack") or {}).get("tries", 0))
     comes(lambda: int((stage.shows(CONTROL)("attack") or {}).get("tries", 0)) > tries, 6.0)
     assert stage.shows(BOLT)("open") is False
 
 
 @pytest.mark.parametrize("size", [PHONE, DESK], ids=["360x640", "1440x900"])
-def test_every_page_is_photographed(stage: Stage, visits: Visits, size: dict[str, int], root: Path) -> None:
-    """The pictures are for looking at: .lab/screens."""
-    folder = root / ".lab" / "screens"
+def test_every_page_is_photographed(
+    stage: Stage, visits: Visits, size: dict[str, int], screens: Path
+) -> None:
     page = sign_in(visits, stage, "Dora", size)
     base = page.url.partition("#")[0]
     washer = next(d for d in stage.guarded.get("devices")["devices"] if d["name"] == stage.human(WASHER))
@@ -156,5 +169,5 @@ def test_every_page_is_photographed(stage: Stage, visits: Visits, size: dict[str
         if place in ("map", "wall") and page.locator("#graph").count():
             until_drawn(page, "cy.nodes().length > 5 && localStorage.getItem('graphwall-places:site:device')")
         name = place.partition("/")[0] or "requests"
-        page.screenshot(path=folder / f"{name}-{size['width']}x{size['height']}.png")
-    assert len(list(folder.glob(f"*-{size['width']}x{size['height']}.png"))) >= 10
+        page.screenshot(path=screens / f"{name}-{size['width']}x{size['height']}.png")
+    assert len(list(screens.glob(f"*-{size['width']}x{size['height']}.png"))) >= 10
