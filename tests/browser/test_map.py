@@ -8,7 +8,7 @@ from playwright.sync_api import Page, expect
 
 from controller.dpi.message import Message
 from tests.browser.conftest import DESK, Served, Visits
-from tests.browser.household import NEWCOMER, WRITE, Talk, vsl
+from tests.browser.household import NEWCOMER, READ, WRITE, Talk, vsl
 from tests.browser.test_requests import SNOOP, UNLOCK
 
 # What Cytoscape has drawn, by way of what it leaves on its container.
@@ -154,6 +154,19 @@ def test_an_edge_tells_everything_about_itself(desk: Page) -> None:
     expect(panel.get_by_role("heading", name="Flows that carry it")).to_be_visible()
     desk.keyboard.press("Escape")
     expect(panel).to_have_count(0)
+
+
+def test_several_on_one_edge_that_are_blocked_do_not_read_as_allowed(desk: Page, cottage: Served) -> None:
+    for what in ("level", "owner"):
+        cottage.home.say(vsl("tablet", "battery", READ, f"/agent2/storage/{what}"))
+    until_drawn(desk, 'cy.edges(\'[tone = "ask"]\').some((edge) => edge.data("chips").endsWith("2"))')
+    request = cottage.home.snapshot().requests[0].id
+    desk.request.post(f"{cottage.url}/api/v1/requests/{request}/deny", data={}, headers={"X-Graphwall": "1"})
+    until_drawn(desk, "cy.edges('[tone = \"no\"]').length === 1")
+    desk.evaluate("document.getElementById('graph')._cyreg.cy.edges('[tone = \"no\"]')[0].emit('tap')")
+    panel = desk.get_by_role("complementary", name="Details")
+    for what in ("level", "owner"):
+        expect(panel).to_contain_text(f"Kitchen tablet may not read {what} of Battery")
 
 
 def test_the_table_says_the_same_and_can_be_sorted_and_filtered(desk: Page, cottage: Served) -> None:

@@ -24,11 +24,14 @@ let graph = null;
 let picture = null;
 let unsubscribe = null;
 
-export function legend() {
+/** What the lines mean; `folded` where there is little room. */
+export function legend(folded = false) {
   const line = (tone, word, extra = "") => html`<li><svg class="sample ${tone} ${extra}" viewBox="0 0 44 12" aria-hidden="true">
     <path d="M2 6h34"></path></svg>${word}</li>`;
-  return html`<ul class="legend" aria-label="Legend">${line("ok", "allowed")}${line("ask", "? waits for you")}${line("no", "✕ blocked")}
-    ${line("idle", "quiet for an hour")}${line("mediated", "through a broker")}</ul>`;
+  const lines = html`${line("ok", "allowed")}${line("ask", "? waits for you")}${line("no", "✕ blocked")}
+    ${line("idle", "quiet for an hour")}${line("mediated", "through a broker")}`;
+  return folded ? html`<details class="legend"><summary>Legend</summary><ul>${lines}</ul></details>`
+    : html`<ul class="legend" aria-label="Legend">${lines}</ul>`;
 }
 
 /** Everything when there is little, or when nothing needs somebody; else what needs somebody. */
@@ -111,7 +114,7 @@ function map() {
     ${nothing()}
     <div class="zoom" role="group" aria-label="The map">${buttons.map(([drawing, word, act]) => html`
       <button class="bare" aria-label=${word} title=${word} @click=${act}>${icon(drawing)}</button>`)}</div>
-    ${legend()}
+    ${legend(narrow.matches)}
     ${picture.left ? html`<p class="left-out">${some(picture.left, "older line")} beside these ${picture.left === 1 ? "is" : "are"} left out</p>` : ""}</div>`;
 }
 

@@ -198,7 +198,7 @@ export class Graph {
     this.keep();
   }
 
-  /** All of it in sight; from the places alone, as measuring every label of a large picture takes seconds. */
+  /** All of it in sight below the legend; from the places alone, as measuring every label of a large picture takes seconds. */
   fit() {
     const { cy } = this;
     cy.resize();
@@ -206,8 +206,10 @@ export class Graph {
     if (!places.length) return;
     const [left, right] = [Math.min(...places.map((at) => at.x)) - MARGIN, Math.max(...places.map((at) => at.x)) + MARGIN];
     const [top, bottom] = [Math.min(...places.map((at) => at.y)) - MARGIN, Math.max(...places.map((at) => at.y)) + MARGIN];
-    const zoom = Math.max(cy.minZoom(), Math.min(LARGEST_FIT, cy.width() / (right - left), cy.height() / (bottom - top)));
-    cy.viewport({ zoom, pan: { x: cy.width() / 2 - zoom * (left + right) / 2, y: cy.height() / 2 - zoom * (top + bottom) / 2 } });
+    const legend = this.container.parentElement.querySelector(".legend")?.offsetHeight ?? 0;
+    const high = cy.height() - legend;
+    const zoom = Math.max(cy.minZoom(), Math.min(LARGEST_FIT, cy.width() / (right - left), high / (bottom - top)));
+    cy.viewport({ zoom, pan: { x: cy.width() / 2 - zoom * (left + right) / 2, y: legend + high / 2 - zoom * (top + bottom) / 2 } });
   }
 
   zoom(factor) {
@@ -224,9 +226,23 @@ export class Graph {
     remember(this.view, this.places);
   }
 
+  /** Mark what was chosen, and bring it into sight when the details are over or beside it. */
   choose(id) {
-    this.cy?.elements(":selected").unselect();
-    if (id) this.cy?.getElementById(id).select();
+    if (!this.cy) return;
+    this.cy.elements(":selected").unselect();
+    const found = this.cy.getElementById(id ?? "").select();
+    if (id !== this.chosen && found.nonempty()) this.reveal(found);
+    this.chosen = id;
+  }
+
+  reveal(found) {
+    this.cy.resize();
+    const here = this.container.getBoundingClientRect();
+    const over = document.querySelector(".panel")?.getBoundingClientRect();
+    const high = over && over.left < here.right - 1 ? over.top - here.top : here.height;
+    const { x1, x2, y1, y2 } = found.renderedBoundingBox({ includeLabels: false });
+    const inside = (from, to, room) => (to > room ? Math.max(room - to, -from) : Math.max(0, -from));
+    this.cy.panBy({ x: inside(x1, x2, here.width), y: inside(y1, y2, high) });
   }
 
   /** Messages of these relationships were just seen. */

@@ -11,7 +11,7 @@ const script = (name) => (own ? own.createScriptURL(`/page/vendor/${name}`) : `/
 importScripts(script("cytoscape.min.js"), script("layout-base.js"), script("cose-base.js"), script("cytoscape-fcose.js"));
 cytoscape.use(cytoscapeFcose);
 
-const SPACE = 110; // between neighbours, in the units of the picture
+const SPACE = 130; // between neighbours, in the units of the picture
 const GAP = 150; // between parts that nothing joins
 
 /** Parts that nothing joins, side by side in a picture of this shape; each turned the way that fits it. */
@@ -23,16 +23,28 @@ function pack(cy, places, aspect) {
     }
     return { ids, width: span(ids, places, "x") + GAP, height: span(ids, places, "y") + GAP };
   }).sort((a, b) => b.height - a.height);
-  const area = parts.reduce((sum, part) => sum + part.width * part.height, 0);
-  const widest = Math.max(Math.sqrt(area * aspect), ...parts.map((part) => part.width));
-  let left = 0, top = 0, row = 0;
-  for (const { ids, width, height } of parts) {
-    if (left > 0 && left + width > widest) [left, top, row] = [0, top + row, 0];
+  let whole = 0;
+  const found = parts.map((part) => rows(parts, whole += part.width)); // the first row ends with any of them
+  const size = ({ width, height }) => Math.max(width / aspect, height);
+  const { at } = found.reduce((best, one) => (size(one) < size(best) ? one : best), { width: Infinity, height: Infinity });
+  parts.forEach(({ ids }, n) => {
     const x = Math.min(...ids.map((id) => places[id].x)), y = Math.min(...ids.map((id) => places[id].y));
-    for (const id of ids) places[id] = { x: places[id].x - x + left, y: places[id].y - y + top };
-    left += width;
-    row = Math.max(row, height);
-  }
+    for (const id of ids) places[id] = { x: places[id].x - x + at[n].x, y: places[id].y - y + at[n].y };
+  });
+}
+
+/** Parts in rows that are no wider than this: the corner of each, and the size of all. */
+function rows(parts, widest) {
+  let left = 0, top = 0, row = 0, width = 0;
+  const at = parts.map((part) => {
+    if (left > 0 && left + part.width > widest) [left, top, row] = [0, top + row, 0];
+    const corner = { x: left, y: top };
+    left += part.width;
+    width = Math.max(width, left);
+    row = Math.max(row, part.height);
+    return corner;
+  });
+  return { at, width, height: top + row };
 }
 
 function span(ids, places, axis) {

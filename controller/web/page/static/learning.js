@@ -28,7 +28,7 @@ async function learn(view, action) {
 function found(review) {
   const nothing = html`<p class="verdict ok">${icon("check")}<strong>Nothing deserves a second look</strong></p>`;
   return html`<p><strong>${some(review.learnt, "relationship")} learnt</strong>${review.worth_a_look.length
-      ? html`, ${review.worth_a_look.length} deserve a look:` : "."}</p>
+      ? html`, ${review.worth_a_look.length} ${review.worth_a_look.length === 1 ? "deserves" : "deserve"} a look:` : "."}</p>
     ${review.worth_a_look.length ? html`<ul class="reasons">${review.worth_a_look.map((one) => html`
       <li>${icon("alert")}<div><p><bdi>${visible(one.sentence, 300)}</bdi></p>
         <p class="small">${visible(one.why, 300)}</p>

@@ -65,7 +65,7 @@ export function relationship(view) {
   const known = STATUSES[view.relationship.status];
   return html`<section class="one">
     <p class="verdict ${known.tone}">${icon(known.icon)}<strong>${known.word}</strong></p>
-    <p class="says"><bdi>${visible(known.tone === "ask" ? view.sentence : may(view.sentence, known.tone === "ok"), 300)}</bdi></p>
+    <p class="says"><bdi>${said(view)}</bdi></p>
     <dl class="facts">${accessRows(view)}
       ${row("Treatment", html`<strong>${view.treatment}</strong>: ${TREATMENTS[view.treatment]}`)}
       ${row("Decided by", decidedBy(view))}
@@ -80,10 +80,16 @@ function edge(drawn, choose) {
   const ends = [drawn.source, drawn.target].map((id) => id.slice(2));
   if (drawn.views.length === 1) return relationship(drawn.views[0]);
   return html`<p>${some(drawn.views.length, "relationship")} between ${name(label(ends[0]))} and ${name(label(ends[1]))}</p>
-    <ul class="choices">${drawn.views.slice(0, MOST).map((view) => html`<li><button class="quiet" @click=${() => choose(view.id)}>
-      <bdi>${visible(may(view.sentence, true), 120)}</bdi></button></li>`)}</ul>
+    <ul class="choices">${drawn.views.slice(0, MOST).map((view) => html`<li><button class="quiet ${STATUSES[view.relationship.status].tone}" @click=${() => choose(view.id)}>
+      ${icon(STATUSES[view.relationship.status].icon)}<bdi>${said(view)}</bdi></button></li>`)}</ul>
     ${drawn.views.length > MOST ? html`<p class="small">and ${drawn.views.length - MOST} more; see the table</p>` : ""}`;
 }
+
+/** What a relationship is, with what has become of it: blocked and waiting ones must not read as if they were allowed. */
+const said = (view) => {
+  const { tone } = STATUSES[view.relationship.status];
+  return visible(tone === "ask" ? view.sentence : may(view.sentence, tone === "ok"), 300);
+};
 
 const label = (id) => state.devices.get(id)?.name ?? state.services.get(id)?.service.name ?? id;
 

@@ -3,7 +3,7 @@
 import { script } from "./trusted.js";
 
 const KEPT = "graphwall-places";
-const STEP = 95; // between a new vertex and its neighbours
+const STEP = 150; // between a new vertex and its neighbours: room for the line and what it says
 const TURN = 2.399963; // the golden angle: no two steps point the same way
 
 let worker = null;
