@@ -1,12 +1,17 @@
+from pathlib import Path
+
 import aiocoap
 import pytest
 from aiocoap.numbers.codes import Code
+from aiocoap.transports.tcp import _serialize
 from hypothesis import given
 from hypothesis import strategies as st
 
 from controller.dpi import coap
 from controller.dpi.dissector import Datagram
 from controller.dpi.message import Malformed, Message, Operation
+from tests.unit.dpi.captures import crafted, messages, needs_tshark, tshark
+from tests.unit.dpi.frames import ACK, SYN, tcp, udp
 
 
 def only(raw: str | bytes) -> Message:
@@ -194,6 +199,37 @@ def test_reads_what_aiocoap_writes(
     assert message.detail["token_length"] == len(token)
     if code in (Code.GET, Code.FETCH) and observe is not None:
         assert message.operation is (Operation.UNSUBSCRIBE if observe else Operation.SUBSCRIBE)
+
+
+@needs_tshark
+def test_agrees_with_tshark(tmp_path: Path) -> None:
+    """Every method over UDP and over TCP, with tokens, blocks and bodies of many sizes."""
+    hello = bytes.fromhex("30e1 220480")  # capabilities
+    frames = [tcp(0, b"", SYN, ack=0, port=5683), tcp(4999, b"", SYN | ACK, ack=1, port=5683, back=True)]
+    frames.append(tcp(1, hello, port=5683))
+    seq = 1 + len(hello)
+    for number, code in enumerate(METHODS):
+        asked = aiocoap.Message(code=code, payload=b"x" * number, _token=b"t" * number)
+        asked.opt.uri_path, asked.opt.uri_query = ("lamp", "x" * 14 * number), ("a=b", "c" * 270)
+        asked.opt.observe, asked.opt.block2 = number % 2, (number * 16, False, number)
+        over_tcp = _serialize(asked)
+        frames.append(tcp(seq, over_tcp, port=5683))
+        seq += len(over_tcp)
+        asked.mtype, asked.mid = aiocoap.CON, number
+        frames.append(udp(asked.encode(), 40000, 5683))
+    path = crafted(tmp_path / "coap.pcap", *frames)
+    fields = ("coap.code", "coap.opt.uri_path_recon", "coap.opt.block_number")
+    theirs = [
+        (number, METHODS[int(code) - 1].name, resource, block)
+        for number, ((code,), (resource,), (block,)) in tshark(path, "coap.code < 32", *fields)
+    ]
+    mine = [
+        (number, m.verb, m.resource.rstrip("/"), str(m.detail["block2"]).split("/")[0])
+        for number, m in messages(path)
+        if m.verb != "CSM"
+    ]
+    assert len(theirs) == 2 * len(METHODS)
+    assert mine == [(n, verb, resource.rstrip("/"), block) for n, verb, resource, block in theirs]
 
 
 @given(st.one_of(st.binary(max_size=200), st.binary(max_size=200).map(lambda rest: b"\x41\1\0\1t" + rest)))
