@@ -26,6 +26,7 @@ _NUDGE = 8192  # bytes that are held back before the client is told to go on; a 
 _WINDOW = 8192  # of that acknowledgement, as sent: the server's own next one replaces it
 _OVERHEAD = 2048  # bytes that a connection costs without any data, roughly
 _MINUTE = 60.0  # seconds
+_MULTIPATH = 30  # kind of a TCP option
 _REACH = 8 * 1024 * 1024  # bytes before and behind what a server expects that it may take for its own
 
 Key = tuple[int | None, str, int, str, int]  # VLAN, client address and port, server address and port
@@ -498,7 +499,11 @@ class Connection:
 
 
 def _syn(raw: bytes, headers: Headers) -> Step:
-    """The handshake passes; not with data, FIN and the like on it (RFC 7413 falls back to without)."""
+    """The handshake passes; not with data, FIN and the like on it (RFC 7413 falls back to without).
+
+    Nor with an offer of Multipath TCP, whose server puts the bytes of several connections in an order that
+    only its client says: without it both go on with one (RFC 8684, section 3.7).
+    """
     if headers.tcp_flags & (ACK | FIN | RST | URG) or headers.payload_end > headers.payload_offset:
         return NOTHING
-    return Step((), (raw,))
+    return Step((), (craft.without_option(raw, headers, _MULTIPATH),))

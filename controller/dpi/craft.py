@@ -16,6 +16,7 @@ _PSEUDO = Struct("!HBB")
 _MASK = 0xFFFFFFFF
 _HOPS = 64
 _DONT_FRAGMENT = 0x4000
+_END_OF_OPTIONS, _NO_OPERATION = 0, 1  # of TCP
 
 
 def checksum(data: bytes) -> int:
@@ -86,6 +87,25 @@ def without_payload(raw: bytes, headers: Headers) -> bytes:
         frame[at + 10 : at + 12] = _ETHERTYPE.pack(checksum(bytes(frame[at : headers.transport_offset])))
     else:
         frame[at + 4 : at + 6] = _ETHERTYPE.pack(len(frame) - at - 40)
+    return _summed(frame, headers)
+
+
+def without_option(raw: bytes, headers: Headers, kind: int) -> bytes:
+    """A TCP frame that says nothing where it had that option (RFC 9293, section 3.1)."""
+    frame = bytearray(raw[: headers.payload_end])
+    at, end = headers.transport_offset + 20, headers.payload_offset
+    found = False
+    while at < end and frame[at] != _END_OF_OPTIONS:
+        size = 1 if frame[at] == _NO_OPERATION else max((2, *frame[at + 1 : at + 2]))
+        if frame[at] == kind and at + size <= end:
+            frame[at : at + size] = bytes((_NO_OPERATION,)) * size
+            found = True
+        at += size
+    return _summed(frame, headers) if found else raw
+
+
+def _summed(frame: bytearray, headers: Headers) -> bytes:
+    """A frame with the TCP checksum that its segment has now."""
     src, dst = _addresses(headers, back=False)
     segment = headers.transport_offset
     frame[segment + 16 : segment + 18] = b"\0\0"

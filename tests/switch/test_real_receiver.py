@@ -32,14 +32,18 @@ CLONE_NEWNET = 0x40000000
 SMALL = [stream for stream in STREAMS if len(stream[1]) < 1400]
 
 
-def listener(namespace: str, port: int) -> socket.socket:
+def listener(namespace: str, port: int, protocol: int = socket.IPPROTO_TCP) -> socket.socket:
     """A socket that belongs to another network namespace."""
 
     def listen() -> socket.socket:
         with Path("/var/run/netns", namespace).open() as place:
             if ctypes.CDLL(None, use_errno=True).setns(place.fileno(), CLONE_NEWNET):
                 raise OSError(ctypes.get_errno(), "setns")
-        return socket.create_server((SERVER, port), backlog=64)
+        made = socket.socket(socket.AF_INET, socket.SOCK_STREAM, protocol)
+        made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        made.bind((SERVER, port))
+        made.listen(64)
+        return made
 
     with ThreadPoolExecutor(1) as thread:  # only this thread changes over, and it ends
         return thread.submit(listen).result()
@@ -61,14 +65,15 @@ class Site:
         for each in self.listeners.values():
             each.close()
 
-    def answer(self, client_port: int) -> int:
-        """The sequence number with which the server takes the connection."""
+    def answer(self, client_port: int) -> tuple[int, bytes]:
+        """With which sequence number, and which options, the server takes a connection."""
         deadline = time.monotonic() + 5
         while time.monotonic() < deadline:
             if select.select([self.cable], [], [], 0.1)[0]:
-                headers = parse(self.cable.recv(2048))
+                raw = self.cable.recv(2048)
+                headers = parse(raw)
                 if headers.dst_port == client_port and headers.tcp_flags & (SYN | ACK) == SYN | ACK:
-                    return headers.seq
+                    return headers.seq, raw[headers.transport_offset + 20 : headers.payload_offset]
         raise TimeoutError("the server does not answer")
 
 
@@ -109,7 +114,7 @@ class Conversation:
         self.taken = b""
         self.ack = 0
         self.send(Segment(-1, b"", SYN))
-        self.ack = site.answer(self.client_port) + 1
+        self.ack = site.answer(self.client_port)[0] + 1
         self.send(Segment(0, b"", ACK))
         self.server, _ = site.listeners[port].accept()
         self.server.setblocking(False)
@@ -197,3 +202,20 @@ def test_server_reads_nothing_that_was_not_judged_whatever_is_sent_in_between(
     assert conversation.taken.startswith(read)
     assert len(read) <= released or len(conversation.said) > len(messages)
     conversation.close()
+
+
+def test_server_is_not_offered_multipath_tcp(site: Site) -> None:
+    """With it the client alone would say in which order the server reads what it is sent."""
+    try:
+        server = listener(site.name, 8262, socket.IPPROTO_MPTCP)
+    except OSError:
+        pytest.skip("this kernel has no Multipath TCP")
+    with server:
+        port, offer = next(site.ports), bytes.fromhex("1e040101")
+        site.cable.send(tcp(999, b"", SYN, ack=0, port=8262, client_port=port, told=offer))
+        assert site.answer(port)[1].find(b"\x1e\x0c\x01") >= 0  # so it is when nobody stands between
+        port = next(site.ports)
+        sent = tcp(999, b"", SYN, ack=0, port=8262, client_port=port, told=offer)
+        _, step = ConnectionTable().frame(sent, parse(sent), 0.0)
+        site.cable.send(*step.release)
+        assert site.answer(port)[1].find(b"\x1e\x0c\x01") < 0

@@ -69,15 +69,17 @@ def tcp(
     wrong_checksum: bool = False,
     six: bool = False,
     back: bool = False,
+    told: bytes = b"",
     **fields: int,
 ) -> bytes:
-    """A frame from the client to the server; with `back` from the server to the client."""
+    """A frame from the client to the server; with `back` from the server to the client. `told`: options."""
     src, dst = (CLIENT_6, SERVER_6) if six else (CLIENT, SERVER)
     sport, dport, macs = client_port, port, MACS
     if back:
         src, dst, sport, dport, macs = dst, src, dport, sport, MACS[6:] + MACS[:6]
     seq &= 0xFFFFFFFF
-    bare = struct.pack("!HHIIBBHHH", sport, dport, seq, ack, 0x50, flags, 65535, 0, urgent) + data
+    size = 0x50 + len(told) // 4 * 16
+    bare = struct.pack("!HHIIBBHHH", sport, dport, seq, ack, size, flags, 65535, 0, urgent) + told + data
     pseudo = ip_address(src).packed + ip_address(dst).packed + struct.pack("!IHBB", len(bare), 0, 0, 6)
     value = checksum(pseudo + bare) ^ wrong_checksum
     segment = bare[:16] + struct.pack("!H", value) + bare[18:]

@@ -2,6 +2,7 @@ import pytest
 
 from controller.dpi.connection import Connection, Limits, Step
 from controller.dpi.frame import Headers, parse
+from controller.dpi.stream import ConnectionTable
 from tests.unit.dpi.frames import ACK, FIN, PSH, RST, SYN, URG, tcp
 
 ISN = 0xFFFFFF00  # the sequence numbers wrap early
@@ -206,6 +207,24 @@ def test_segments_that_no_server_takes_are_dropped(flags: int) -> None:
 
 def test_data_on_syn_is_dropped() -> None:
     assert Client().send(-1, GET, SYN) == Step()
+
+
+@pytest.mark.parametrize("six", [False, True])
+@pytest.mark.parametrize(
+    ("told", "left"),
+    [
+        ("020405b4 1e0c0081 0102030405060708", "020405b4" + 12 * "01"),  # MP_CAPABLE behind a segment size
+        ("01 1e0c1001 0102030405060708 010101", 16 * "01"),  # MP_JOIN
+        ("1e040081 00 1e0300", 4 * "01" + "00 1e0300"),  # behind the end nobody reads
+        ("1e0c0081", "1e0c0081"),  # it does not fit, so nobody reads it either
+        ("020405b4 04020303", "020405b4 04020303"),
+    ],
+)
+def test_offer_of_multipath_tcp_is_left_out(told: str, left: str, six: bool) -> None:
+    """The server would put the bytes of its connections in an order that the inspector does not know."""
+    sent = tcp(999, b"", SYN, ack=0, told=bytes.fromhex(told), six=six)
+    _, step = ConnectionTable().frame(sent, parse(sent), 0.0)
+    assert step.release == (tcp(999, b"", SYN, ack=0, told=bytes.fromhex(left), six=six),)
 
 
 def test_urgent_data_is_refused() -> None:
