@@ -7,7 +7,7 @@ Times are seconds since the epoch.
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Literal
+from typing import Final, Literal
 
 from controller.flows.flow import Change, Flow, Strange
 from controller.model.relationship import Access, DeviceId, Endpoint, Reason, Relationship, ServiceId, Status
@@ -142,9 +142,15 @@ class Observed:
     kind: Literal["observed"] = "observed"
 
 
+CARRIED: Final = 60  # seconds
+
+
 @dataclass(frozen=True, slots=True)
 class ConnectionSettled:
-    """Nothing on this TCP connection needs judging any more: it may go at line rate."""
+    """Nothing on this TCP connection needs judging any more: it may go at line rate.
+
+    For CARRIED seconds at most; then the inspector sees it again, and may tell so again.
+    """
 
     client_address: str
     client_port: int

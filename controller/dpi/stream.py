@@ -44,7 +44,7 @@ class ConnectionTable:
 
     def find(self, headers: Headers) -> Connection | None:
         """The connection that a frame from either end belongs to."""
-        return self._connections.get(_key(headers)) or self._connections.get(_back(headers))
+        return self._connections.get(key_of(headers)) or self._connections.get(_back(headers))
 
     def frame(
         self, raw: bytes, headers: Headers, now: float, *, observed: bool = False, resume: bool = False
@@ -55,7 +55,7 @@ class ConnectionTable:
         seen may be followed from here on, the frame's sender being the client; never one that was
         known before and evicted.
         """
-        key = _key(headers)
+        key = key_of(headers)
         connection = self._connections.get(key)
         if headers.tcp_flags & (SYN | ACK | RST) == SYN:
             return self._syn(raw, headers, key, connection, now)
@@ -194,6 +194,11 @@ class ConnectionTable:
                 return
             self._evict(connection)
 
+    def refresh(self, now: float) -> None:
+        """No connection was silent until now."""
+        for connection in self._connections.values():
+            connection.last = connection.used = now
+
     def expire(self, now: float) -> tuple[Connection, ...]:
         """Forget connections that were silent for too long, and give them back."""
         gone = tuple(c for c in self._connections.values() if now - c.last > self._patience(c))
@@ -210,7 +215,7 @@ class ConnectionTable:
         return limits.settled if connection.settled else limits.idle
 
 
-def _key(headers: Headers) -> Key:
+def key_of(headers: Headers) -> Key:
     """The key of a connection whose client has sent this frame."""
     src, dst = headers.src_ip or "", headers.dst_ip or ""
     return headers.vlan, src, headers.src_port or 0, dst, headers.dst_port or 0

@@ -10,6 +10,7 @@ from typing import assert_never
 
 from controller.config import Config
 from controller.events import (
+    CARRIED,
     Answer,
     Applied,
     Block,
@@ -430,6 +431,7 @@ class Firewall:
             (event.client_address, event.server_address),
             (event.client_port, event.server_port),
             max(1, int(self._config.connection_idle)),
+            CARRIED,
         )
         sent = self._enforcement.temporary(switch, flow, pair)
         return [sent] if sent else []

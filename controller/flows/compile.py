@@ -455,9 +455,17 @@ def _between_equals(
 
 
 def compile_connection(
-    client: Device, server: Device, addresses: tuple[str, str], ports: tuple[int, int], idle: int
+    client: Device,
+    server: Device,
+    addresses: tuple[str, str],
+    ports: tuple[int, int],
+    idle: int,
+    at_most: int,
 ) -> Flow:
-    """The rest of one TCP connection at line rate (client to server; answers have their flow)."""
+    """The rest of one TCP connection at line rate (client to server; answers have their flow).
+
+    It cannot tell a later connection between the same ends from this one, so it lasts `at_most` seconds.
+    """
     match = Match(
         eth_type=family(addresses[0]),
         ip_proto=TCP,
@@ -470,7 +478,10 @@ def compile_connection(
         tcp_flags=ACK,
     )
     origin = f"connection {addresses[0]} {ports[0]} {addresses[1]} {ports[1]}"
-    return Flow(Table.VERDICT, Priority.CONNECTION, match, (FORWARD,), cookie_of(origin), idle_timeout=idle)
+    return Flow(
+        Table.VERDICT, Priority.CONNECTION, match, (FORWARD,), cookie_of(origin),
+        idle_timeout=min(idle, at_most), hard_timeout=at_most,
+    )  # fmt: skip
 
 
 def compile_silence(port: int, mac: str | None, waits: bool) -> Flow:

@@ -2,6 +2,7 @@
 
 import secrets
 import socket
+import ssl
 import struct
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -18,7 +19,7 @@ from tests.scenarios.wire import Wire
 from topologies.demo.stage import Stage
 from topologies.waiting import until
 
-HTTP, MQTT, MODBUS, COAP, ECHO, OWN_HTTP = 8000, 1883, 502, 5683, 9000, 8080
+HTTP, MQTT, MODBUS, COAP, ECHO, OWN_HTTP, TLS = 8000, 1883, 502, 5683, 9000, 8080, 8443
 SHUT = 8123  # a port that nobody was ever seen to use
 
 MACS = {
@@ -101,6 +102,17 @@ def mqtt_publish(topic: str, payload: bytes) -> bytes:
 def mqtt_subscribe(topic: str) -> bytes:
     name = topic.encode()
     return _mqtt(0x82, b"\0\7" + struct.pack("!H", len(name)) + name + b"\0")
+
+
+def tls_hello(name: str) -> bytes:
+    """What a client says first that wants to speak TLS with `name`."""
+    context, said = ssl.create_default_context(), ssl.MemoryBIO()
+    client = context.wrap_bio(ssl.MemoryBIO(), said, server_hostname=name)
+    try:
+        client.do_handshake()
+    except ssl.SSLWantReadError:
+        return said.read()
+    raise AssertionError("nobody has answered")
 
 
 def modbus_request(function: int, address: int, value: int) -> bytes:
@@ -212,6 +224,7 @@ def ground(folder: Path, fates: list[tuple[str, str, str]]) -> Iterator[Ground]:
         network = stage.laboratory.network
         stage.laboratory.wait_ready()
         run.ready("server", "serve", str(HTTP))
+        run.ready("server", "drink", str(TLS))
         run.ready("neighbour", "coap", str(COAP))
         run.ready("attacker", "echo", str(ECHO))
         run.ready("attacker", "serve", str(OWN_HTTP))
@@ -248,6 +261,10 @@ def _learn(ground: Ground) -> None:
     with ground.attacker.tcp(IPV4["server"], MODBUS) as plc:
         plc.sendall(modbus_request(3, 0, 1))
         assert plc.recv(100)
+    with ground.attacker.tcp(IPV4["server"], TLS) as vault:
+        hello = tls_hello("known.example")
+        vault.sendall(hello)
+        assert ground.server.await_bytes(hello[:64])
     # The attacker serves, too: its clients are victims.
     with ground.neighbour.udp() as asking:
         _retry(lambda: _ask(asking, (IPV4["attacker"], ECHO), b"probe-00000001"))

@@ -1,6 +1,10 @@
 """TCP that a server reads otherwise than somebody on the way may: evasions, live against a real server."""
 
+import contextlib
 import random
+import socket
+import struct
+import subprocess
 import time
 from collections.abc import Callable
 
@@ -9,8 +13,9 @@ from scapy.layers.inet import IP, TCP
 from scapy.layers.l2 import Ether
 from scapy.packet import Raw
 
-from tests.attacks.ground import HTTP, IPV4, MACS, Ground, fresh, http_request
+from tests.attacks.ground import HTTP, IPV4, MACS, TLS, Ground, fresh, http_request, tls_hello
 from tests.scenarios.wire import Wire
+from topologies.waiting import until
 
 pytestmark = [pytest.mark.root, pytest.mark.mininet, pytest.mark.attacks, pytest.mark.timeout(120)]
 
@@ -313,3 +318,38 @@ def test_request_in_the_opening_brings_nothing_denied_to_the_server(ground: Grou
         request_in_the_opening(tcp, token)
 
     ground.judged("stream: request in the SYN", act, token, at=("server",), what="crafted connection")
+
+
+@pytest.mark.parametrize("name", ["another name", "no TLS at all"])
+def test_ends_of_a_connection_at_line_rate_open_no_other_one(ground: Ground, name: str) -> None:
+    """Behind an allowed hello the switch carries a connection by itself. A second one has the same ends."""
+    token = fresh()
+    denied = (
+        tls_hello(f"{token.decode()}.example")
+        if name == "another name"
+        else http_request(f"/{token.decode()}")
+    )
+
+    def act() -> None:
+        first = ground.attacker.tcp(IPV4["server"], TLS)
+        port = first.getsockname()[1]
+        first.sendall(tls_hello("known.example"))
+        until(lambda: _carried(ground, port), "the switch carries the connection")
+        first.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        first.close()  # by a reset
+        with (
+            contextlib.suppress(OSError),
+            ground.attacker.tcp(IPV4["server"], TLS, timeout=1.5, own_port=port) as second,
+        ):
+            second.sendall(denied)
+
+    ground.judged(
+        f"stream: ends of a connection at line rate, {name}", act, token, at=("server",), what="hello"
+    )
+
+
+def _carried(ground: Ground, port: int) -> bool:
+    bridge = ground.stage.laboratory.network.bridge("s1")
+    command = ["ovs-ofctl", "-OOpenFlow13", "dump-flows", bridge]
+    flows = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+    return f"tp_src={port}," in flows

@@ -9,8 +9,8 @@ from typing import Final
 from controller.dpi.frame import ACK, FIN, RST, SYN, TCP, Headers
 from controller.dpi.refusal import resets
 from controller.dpi.registry import UNKNOWN
-from controller.dpi.stream import Connection, ConnectionTable, Key, Limits, Step
-from controller.events import ConnectionSettled, FromInspector
+from controller.dpi.stream import Connection, ConnectionTable, Key, Limits, Step, key_of
+from controller.events import CARRIED, ConnectionSettled, FromInspector
 from controller.inspector.judgement.conversations import Carried
 from controller.inspector.judgement.judge import Context, Hearing, Judge
 from controller.inspector.judgement.outcome import NOTHING, Outcome
@@ -18,7 +18,7 @@ from controller.model.relationship import Reason
 
 Asks = Callable[[Headers], bool]
 TELL_AGAIN: Final = 10.0  # seconds after which a settled connection is told again, while its frames come
-
+KEPT_SHUT: Final = 2.0 * CARRIED  # seconds; the controller may have been slow to tell the switch
 
 GAP: Final = 1.0  # seconds after which what is missing in a recording is given up
 
@@ -60,11 +60,17 @@ class ConnectionJudge:
         self._table = ConnectionTable(limits)
         self._at_most = 2 * limits.connections
         self._followed: dict[Key, _Followed] = {}
+        self._carried: dict[Key, float] = {}  # what the switch may carry by itself: until when; oldest first
         self._listening_since = float("-inf")
 
     def tell_again(self, now: float) -> None:
         """Somebody new listens, who was not told which connections are settled."""
         self._listening_since = now
+
+    def clock_was_set(self, now: float) -> None:
+        """All connections are as if they had just been used."""
+        self._table.refresh(now)
+        self._carried = dict.fromkeys(self._carried, now + KEPT_SHUT)
 
     def tcp(self, raw: bytes, headers: Headers, observed: bool, now: float) -> Outcome:
         """One TCP segment."""
@@ -102,6 +108,10 @@ class ConnectionJudge:
 
     def _opening(self, raw: bytes, headers: Headers, observed: bool, now: float) -> Outcome:
         judge = self._judge
+        if self._carried.get(key_of(headers), now) > now:
+            # Its bytes would not come here. Whoever means it well tries again, or from another port.
+            judge.counters["ends in use"] += 1
+            return Outcome(resets(headers, None)) if observed else NOTHING
         context = self._context(raw, headers)
         verdict = judge.opening(context, now)
         if not verdict.allow:
@@ -183,8 +193,14 @@ class ConnectionJudge:
         """Nothing more needs judging; once, and again if its frames still come or another listens."""
         if 0 <= now - followed.told < TELL_AGAIN and followed.told >= self._listening_since:
             return ()
+        key = followed.connection.key
+        if self._recorded is None:
+            self._carried.pop(key, None)
+            if len(self._carried) >= self._at_most:
+                return ()
+            self._carried[key] = now + KEPT_SHUT
         followed.told = now
-        _, client, client_port, server, server_port = followed.connection.key
+        _, client, client_port, server, server_port = key
         return (ConnectionSettled(client, client_port, server, server_port),)
 
     def _denied(
@@ -251,6 +267,8 @@ class ConnectionJudge:
 
     def sweep(self, now: float) -> None:
         """Forget connections that were silent for too long, and those that had to give way."""
+        while self._carried and next(iter(self._carried.values())) <= now:
+            del self._carried[next(iter(self._carried))]
         for connection in self._table.expire(now):
             self._followed.pop(connection.key, None)
         if len(self._followed) > len(self._table):

@@ -40,7 +40,7 @@ def flows(made: Policy) -> set[Flow]:
 
 
 def connection(port: int) -> Flow:
-    return compile_connection(A, B, ("10.0.0.1", "10.0.0.2"), (port, 80), 30)
+    return compile_connection(A, B, ("10.0.0.1", "10.0.0.2"), (port, 80), 30, 60)
 
 
 def never(_: Pair) -> bool:
@@ -91,7 +91,7 @@ def test_settled_connection_goes_on_over_a_reconnect_if_its_pair_still_allows_it
 
 def test_connection_of_devices_that_are_gone_does_not_go_on() -> None:
     stranger = replace(A, number=77)
-    stray = compile_connection(stranger, B, ("10.0.0.9", "10.0.0.2"), (1, 80), 30)
+    stray = compile_connection(stranger, B, ("10.0.0.9", "10.0.0.2"), (1, 80), 30, 60)
     sent = Enforcement().connect(policy(), (*flows(policy()), stray), always)
     assert sent.change.delete == (stray,)
 

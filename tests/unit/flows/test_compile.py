@@ -275,7 +275,7 @@ def test_cookie_of_every_flow_is_that_of_its_origin_and_keys_are_unique() -> Non
 
 def test_settled_connection_goes_by_itself_and_no_other_does() -> None:
     made = policy(pairs={AB: Treatment.INSPECT})
-    settled = compile_connection(A, B, ("10.0.0.1", "10.0.0.2"), (40000, 80), 30)
+    settled = compile_connection(A, B, ("10.0.0.1", "10.0.0.2"), (40000, 80), 30, 60)
     assert settled.idle_timeout == 30
     goes = packet(A, B, tcp_flags=ACK[0])
     assert lookup([*flows(made), settled], goes).ports == (2,)

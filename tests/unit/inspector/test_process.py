@@ -93,7 +93,7 @@ class World:
         self.ends: list[socket.socket] = []  # of ours
         self.missing: set[str] = set()
         listener, self._lock = listen(path)
-        self.inspector = Inspector(listener, self._open, lambda: self.now)
+        self.inspector = Inspector(listener, self._open, lambda: self.now, lambda: self.now)
 
     def _open(self, name: str) -> PairTap:
         if name in self.missing:

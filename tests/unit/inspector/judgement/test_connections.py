@@ -248,6 +248,30 @@ def test_a_settled_connection_whose_frames_still_come_is_told_again_later() -> N
     assert talk.site.said(ConnectionSettled)
 
 
+def test_no_other_connection_opens_between_ends_that_the_switch_may_still_carry() -> None:
+    site = Site(service(BATTERY, Endpoint("tcp", 9999)), SetGrant(UNREADABLE, True))
+    talk = Talk(site, port=9999).open()
+    talk.say(NOISE)
+    assert site.said(ConnectionSettled)
+    talk.site.frame(talk.client(RST))
+    assert Talk(site, port=9999).syn().send == ()
+    assert resets(Talk(site, port=9999).syn(observed=True)) == BOTH
+    Talk(site, port=9999, own_port=40001).open()
+    site.now += connections.KEPT_SHUT
+    assert Talk(site, port=9999).syn().send
+
+
+@pytest.mark.parametrize("jump", [86400.0, -86400.0])
+def test_a_clock_that_was_set_ends_no_connection(jump: float) -> None:
+    talk = Talk(known(READ)).open()
+    assert talk.say(GET).send
+    talk.site.now += jump
+    talk.site.inspection.clock_was_set(talk.site.now)
+    talk.site.inspection.tick(talk.site.now)
+    assert talk.answers(b"HTTP/1.1 204 No Content\r\n\r\n")
+    assert talk.say(GET).send
+
+
 def test_a_settled_connection_is_cut_when_its_grant_is_withdrawn() -> None:
     talk = Talk(Site(service(BATTERY, Endpoint("tcp", 9999)), SetGrant(UNREADABLE, True)), port=9999).open()
     talk.say(NOISE)
