@@ -81,7 +81,6 @@ from controller.words import visible
 _VISIBLE = (SwitchUp, SwitchDown, PortChanged, InspectorUp, InspectorDown)  # changes beside the model's
 SAVE_EVERY = 0.5  # seconds between two saves of what was learnt
 PROVE_EVERY = 10.0  # seconds between two comparisons of what is asked for with the whole model
-FLOOD_SECONDS = 10  # that a device which floods is not listened to beyond what it may
 SAY_AGAIN = 60.0  # seconds between two log lines about the same flood
 LINKS_WITHIN = 2.0  # seconds that a reconnecting switch may wait for its links to be found again
 
@@ -462,7 +461,7 @@ class Firewall:
         switch = switch_of(site, client) if client is not None else None
         if client is None or switch is None or client.place is not Place.SITE:
             return
-        flow = compile_flood(client, FLOOD_SECONDS)
+        flow = compile_flood(client)
         sent = self._enforcement.temporary(switch, flow, Pair(client.id, client.id, event.endpoint))
         if sent is None:
             return

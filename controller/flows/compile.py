@@ -61,6 +61,8 @@ LEASES = {IPV4: (68, 67), IPV6: (546, 547)}  # ports of DHCP client and server (
 GROUPS = ((IPV4, "224.0.0.0/4"), (IPV4, "255.255.255.255"), (IPV6, "ff00::/8"))
 ICMP_REDIRECT, ICMP_ROUTER_ADVERTISEMENT = 5, 9  # RFC 792, RFC 1256
 
+FLOOD_OVER = 10  # seconds of quiet after which a device that flooded is listened to again
+FLOOD_AT_MOST = 300  # seconds; then it is looked at whether it still does
 SILENCE = 2  # seconds; short, since a device may have a good reason to be elsewhere a moment later
 
 FORWARD = Goto(Table.FORWARDING)
@@ -519,8 +521,13 @@ def compile_refusal(
     return Flow(Table.VERDICT, Priority.CONNECTION - 10, match, instead, cookie, hard_timeout=seconds)
 
 
-def compile_flood(client: Device, seconds: int) -> Flow:
-    """All that a device asks and that no pair of it has a treatment for is dropped for a while."""
+def compile_flood(client: Device) -> Flow:
+    """All that a device asks and that no pair of it has a treatment for is dropped until it is quiet.
+
+    It would else be read again now and then, and others would wait behind it each time.
+    """
     match = Match(source=client.number)
     cookie = cookie_of(f"flood {client.id}")
-    return Flow(Table.VERDICT, Priority.FLOOD, match, (), cookie, hard_timeout=seconds)
+    return Flow(
+        Table.VERDICT, Priority.FLOOD, match, (), cookie, idle_timeout=FLOOD_OVER, hard_timeout=FLOOD_AT_MOST
+    )
