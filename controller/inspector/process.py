@@ -45,6 +45,7 @@ RETRY: Final = 0.2  # seconds between two attempts to open an interface
 TIDY_EVERY: Final = 5.0  # seconds between two searches for what Python's reference counts have missed
 COUNTERS_EVERY: Final = 1.0  # seconds
 ERRORS_EVERY: Final = 10.0  # seconds between two log lines about failed frames
+SET: Final = 5.0  # seconds that a clock has to be put forward or back for connections to notice
 
 
 class CannotStart(Exception):
@@ -116,11 +117,13 @@ class Inspector:
         listener: socket.socket,
         open_tap: Callable[[str], Tap] = PacketTap,
         clock: Callable[[], float] = time.time,
+        steady: Callable[[], float] = time.monotonic,
     ) -> None:
         listener.setblocking(False)
         self._listener = listener
         self._open_tap = open_tap
-        self._clock = clock
+        self._clock, self._steady = clock, steady
+        self._ahead = clock() - steady()  # as long as nobody sets the clock
         self._inspection = Inspection(None)
         self._undelivered = Undelivered()
         self._lines: dict[int, Line] = {}
@@ -214,7 +217,12 @@ class Inspector:
                 break
 
     def _tick(self, moment: float) -> None:
-        outcome = self._guarded(self._inspection.tick, self._clock())
+        now = self._clock()
+        ahead = now - self._steady()
+        if abs(ahead - self._ahead) > SET:
+            self._inspection.clock_was_set(now)
+        self._ahead = ahead  # a clock that is slowly put right is followed
+        outcome = self._guarded(self._inspection.tick, now)
         if outcome is not None and outcome.events:
             self._tell(outcome.events)
         if moment >= self._next_retry:

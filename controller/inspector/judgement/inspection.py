@@ -61,6 +61,10 @@ class Inspection:
         """Somebody new listens, who was not told which connections are settled."""
         self._connections.tell_again(now)
 
+    def clock_was_set(self, now: float) -> None:
+        """Forth or back, and no time has passed: no connection has been silent for that long."""
+        self._connections.clock_was_set(now)
+
     # What it does
 
     def frame(self, raw: bytes, observed: bool, now: float) -> Outcome:
