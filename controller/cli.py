@@ -430,7 +430,8 @@ def _replay(arguments: Arguments) -> int:
         return code
     _console().print(findings.summary(summary))
     if folder is not None:
-        _console().print(display.plain(f"The model is in {folder}: graphwall run --state {folder}"))
+        command = f"graphwall run --config {arguments.site or 'site.yaml'} --state {folder}"
+        _console().print(display.plain(f"The model is in {folder}: {command}"))
     return code
 
 

@@ -87,6 +87,15 @@ def test_a_saved_model_is_a_state_folder_that_a_controller_goes_on_with(
     assert "there is a model in" in capsys.readouterr().err
 
 
+def test_how_a_controller_goes_on_with_a_saved_model_is_said(
+    normal: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = tmp_path / "state"
+    assert cli.main(["replay", str(normal), "--save-model", str(folder)]) == 0
+    said = " ".join(capsys.readouterr().out.split())
+    assert said.endswith(f"graphwall run --config site.yaml --state {folder}")
+
+
 def test_access_logs_are_replayed_and_their_labels_counted(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
