@@ -216,6 +216,15 @@ class Enforcement:
         self._note(f"{origin} (for a short time)", (flow,))
         return self._send(switch, Change(add=(flow,)))
 
+    def carry_nothing(self) -> Iterator[SendFlows]:
+        """Withdraw the flows of settled connections: whoever inspects now knows nothing of them."""
+        for switch in self._ledgers:
+            gone = tuple(flow for flow in self._temporary[switch] if flow.idle_timeout)
+            for flow in gone:
+                self._lapse(switch, flow.key)
+            if gone:
+                yield self._send(switch, Change(delete=gone))
+
     def ended(self, switch: int, flow: Flow) -> None:
         """A flow's timeout is over."""
         if switch in self._ledgers:

@@ -115,6 +115,7 @@ class Firewall:
         self._missed: dict[int, set[Pair]] = {}  # what has changed for a switch while it was away
         self._enforced: dict[int, Enforced] = {}
         self._unsettled: set[int] = set()  # the decisions that are not in force yet
+        self._inspects: int | None = None  # the process that has inspected last
         self._unstored: tuple[int, Before, Persist, int] | None = None
         self._flow_counters: dict[int, Mapping[int, tuple[int, int]]] = {}
         self._inspector = False
@@ -228,7 +229,10 @@ class Firewall:
                 self._changed_at.clear()
                 state.deltas.clear()
                 self._interfaces = self._fabric.interfaces()
+                another = event.process != self._inspects
+                self._inspects = event.process
                 return [
+                    *(self._enforcement.carry_nothing() if another else ()),
                     ServeSwitches(self._interfaces),
                     UpdateTable(state.version, tuple(state.table.deltas()), whole=True),
                 ]

@@ -165,6 +165,15 @@ def test_settled_connection_is_withdrawn_when_its_pair_changes(served: tuple[Enf
     assert sent.change.delete == (connection(1),)
 
 
+def test_settled_connections_are_withdrawn_when_another_inspects(served: tuple[Enforcement, Policy]) -> None:
+    enforcement, _ = served
+    enforcement.temporary(1, connection(1), AB)
+    (sent,) = enforcement.carry_nothing()
+    assert sent.change.delete == (connection(1),)
+    assert not list(enforcement.carry_nothing())
+    assert enforcement.temporary(1, connection(1), AB) is not None
+
+
 def test_one_pair_cannot_fill_the_switch_with_connections(served: tuple[Enforcement, Policy]) -> None:
     enforcement, _ = served
     sent = [enforcement.temporary(1, connection(port), AB) for port in range(TEMPORARY_AT_MOST + 3)]
