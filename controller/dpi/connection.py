@@ -8,6 +8,7 @@ receiver may drop, reorder or take twice (bad checksums, short TTLs, old timesta
 gets only bytes that were judged, in the order in which they were judged, and no others.
 """
 
+from bisect import bisect_left, bisect_right
 from collections import deque
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -22,6 +23,7 @@ _MASK = 0xFFFFFFFF
 _ALL = FIN | SYN | RST | ACK | URG
 _HALF = 0x80000000
 _SEGMENTS_AHEAD_AT_MOST = 64
+_OBSERVED_AHEAD_AT_MOST = 1024  # a loss at line rate shows only behind a whole window
 _NUDGE = 8192  # bytes that are held back before the client is told to go on; a first window has more
 _WINDOW = 8192  # of that acknowledgement, as sent: the server's own next one replaces it
 _OVERHEAD = 2048  # bytes that a connection costs without any data, roughly
@@ -40,6 +42,9 @@ class Limits:
     connections: int = 16384  # number of all
     memory: int = 64 * 1024 * 1024  # of all connections together
     held: int = 256 * 1024  # of one connection, waiting for the rest of a message or for a gap to close
+    observed: int = (
+        2 * 1024 * 1024
+    )  # the same, of what has been forwarded already and waits for a gap to close
     tail: int = 64 * 1024  # of one connection, to compare retransmissions with; up to twice as many
     recent: int = 6 * 1024 * 1024  # the same, of the last minute or two: Linux's largest window
     idle: float = 7500.0  # seconds; TCP keep-alive comes every 7200 s by default
@@ -117,7 +122,7 @@ class Connection:
         self._delivered_before = 0
         self._held: deque[tuple[bytes, int]] = deque()  # frames that were fed and not released; their ends
         self._held_size = 0
-        self._ahead: list[_Segment] = []  # behind a gap
+        self._ahead: list[_Segment] = []  # behind a gap, in order
         self._ahead_size = 0
         self._tail = bytearray()  # the last bytes that were judged, to compare with
         self._tail_end = 0  # _fed, until the connection is settled
@@ -325,7 +330,7 @@ class Connection:
 
     def _let_go(self) -> list[bytes]:
         """The waiting segments: the gap before them is the server's now."""
-        waiting = sorted(self._ahead, key=lambda s: (s.start, s.end))
+        waiting = self._ahead.copy()
         self._ahead.clear()
         self._ahead_size = 0
         self._passed(max(segment.end for segment in waiting))
@@ -340,11 +345,18 @@ class Connection:
 
     def _ahead_of_gap(self, segment: _Segment, observed: bool) -> Step:
         """What lies behind a gap waits, or is dropped so that the client sends it again."""
-        if self._fin is not None or segment in self._ahead:
+        if self._fin is not None:
             return NOTHING
-        fits = self._ahead_size + len(segment.raw) + self._held_size <= self._limits.held
-        if fits and len(self._ahead) < _SEGMENTS_AHEAD_AT_MOST:
-            self._ahead.append(segment)
+        ahead = self._ahead
+        at = bisect_right(ahead, _place(segment), key=_place)
+        if segment in ahead[bisect_left(ahead, _place(segment), key=_place) : at]:
+            return NOTHING
+        size = self._ahead_size + len(segment.raw) + self._held_size
+        most, room = _SEGMENTS_AHEAD_AT_MOST, self._limits.held
+        if observed:
+            most, room = _OBSERVED_AHEAD_AT_MOST, self._limits.observed
+        if size <= room and len(ahead) < most:
+            ahead.insert(at, segment)
             self._ahead_size += len(segment.raw)
         elif observed:
             self.lost = True
@@ -447,10 +459,10 @@ class Connection:
 
     def _next_waiting(self) -> _Segment | None:
         """The first of the waiting segments, if the stream has come up to it."""
-        found = min(self._ahead, key=lambda s: (s.start, s.end))
+        found = self._ahead[0]
         if found.start > self._fed:
             return None
-        self._ahead.remove(found)
+        del self._ahead[0]
         self._ahead_size -= len(found.raw)
         return found
 
@@ -496,6 +508,10 @@ class Connection:
         if self._server.done:
             self._server, self._server_seq = None, -1
         return found
+
+
+def _place(segment: _Segment) -> tuple[int, int]:
+    return segment.start, segment.end
 
 
 def _syn(raw: bytes, headers: Headers) -> Step:

@@ -187,7 +187,6 @@ class Inspector:
                 self._fails(tap)
             elif self._way_out.get(tap.name) == tap.name:
                 self._serve(tap, observed=False)
-                os.sched_yield()  # the switch takes in some 90 frames at most before it has its turn
             else:
                 copies.append(tap)
         if pending or others:

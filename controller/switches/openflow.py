@@ -147,14 +147,14 @@ def _encode_match(match: Match) -> bytes:
     add = parts.append
     if match.in_port is not None:
         add(_IN_PORT + match.in_port.to_bytes(4))
+    if match.eth_src is not None:
+        add(_ETH_SRC + _mac(match.eth_src))
     if match.eth_dst is not None:
         if match.eth_dst_group:
             raise EncodingError("eth_dst and eth_dst_group are one field; set one of them")
         add(_ETH_DST + _mac(match.eth_dst))
     elif match.eth_dst_group:
         add(_ETH_DST_MASKED + _mac(_GROUP_BIT) * 2)
-    if match.eth_src is not None:
-        add(_ETH_SRC + _mac(match.eth_src))
     if match.eth_type is not None:
         add(_ETH_TYPE + match.eth_type.to_bytes(2))
     if match.vlan is False:

@@ -25,6 +25,7 @@ from controller.flows.flow import (
 )
 from controller.model.relationship import DeviceId, Endpoint, Treatment
 from controller.model.service import Admission, Binding, Device, Place
+from controller.switches import openflow, reading
 from tests.switch.conftest import Channel, trace, traced
 from tests.unit.flow_strategies import ARP, ICMP, ICMPV6, IPV4, IPV6, LLDP, TCP, UDP
 
@@ -201,6 +202,24 @@ def test_a_compiled_site_is_accepted_and_read_back_equal(
     switch.install(*FLOWS)
     assert set(switch.flows()) == set(FLOWS)
     assert len(switch.flows()) == len(FLOWS)
+
+
+def test_a_compiled_site_comes_back_in_the_bytes_that_it_was_told(
+    make_bridge: Callable[..., str], channel: Callable[[str], Channel], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """So that the controller need not parse what it has told a switch itself."""
+    reading.install()
+    switch, reader = channel(make_bridge()), reading.Reader()
+    assert switch.meters() == []
+    switch.install(*FLOWS)
+    for flow in FLOWS:
+        reader.told(flow, openflow.encode_flow(flow, openflow.ADD, 0))
+    parsed: list[object] = []
+    monkeypatch.setattr(reader, "_decoded", parsed.append)
+    for reply in switch.talk(openflow.encode_flows_request(switch.xid())):
+        reader.take(reply.body)
+    assert set(reader.end().flows.values()) == set(FLOWS)
+    assert parsed == []
 
 
 @st.composite

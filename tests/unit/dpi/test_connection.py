@@ -282,7 +282,7 @@ def test_observed_connection_gives_messages_and_never_waits() -> None:
 
 
 def test_observed_gap_makes_lost_and_never_wrong_messages() -> None:
-    client = Client(Limits(held=3000), observed=True)
+    client = Client(Limits(observed=3000), observed=True)
     client.send(0, GET)
     for n in range(5):
         assert client.send(1000 + n * 1000, GET * 50).messages == ()

@@ -359,7 +359,7 @@ def test_a_watched_handshake_to_an_unknown_service_is_cut() -> None:
 
 def test_a_watched_connection_that_cannot_be_followed_is_cut() -> None:
     talk = Talk(known(READ)).open(observed=True)
-    far = [talk.client(PSH | ACK, b"x" * 1000, talk.seq + 5000 + 1000 * n) for n in range(200)]
+    far = [talk.client(PSH | ACK, b"x" * 1000, talk.seq + 5000 + 1000 * n) for n in range(1100)]
     cuts = [outcome for frame in far if (outcome := talk.site.frame(frame, observed=True)).send]
     assert resets(cuts[0]) == BOTH
 
