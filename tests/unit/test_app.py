@@ -398,12 +398,13 @@ def test_a_mistake_in_connecting_does_not_end_the_thread(
     site.connect(dpid=2)
 
 
-def test_a_switch_that_goes_is_noticed_at_once(site: Site) -> None:
+def test_a_switch_that_goes_is_noticed_by_that_and_not_by_its_silence(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(gate, "ECHO_EVERY", 60.0)
     switch = site.connect()
-    begin = time.monotonic()
     switch.close()
     assert site.wait(SwitchDown) == SwitchDown(1)
-    assert time.monotonic() - begin < 0.3
     wait_for(lambda: len(ours()) == IDLE)
 
 
@@ -653,7 +654,8 @@ def client(pki: Path, name: str | None) -> ssl.SSLContext:
     return context
 
 
-def test_a_switch_with_a_certificate_connects_by_tls(pki: Path) -> None:
+def test_a_switch_with_a_certificate_connects_by_tls(pki: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(gate, "ECHO_EVERY", 60.0)  # that it goes is noticed without asking
     site = Site(Config(openflow=with_tls(pki)))
     try:
         switch = site.connect(tls=client(pki, "switch"))
@@ -667,10 +669,8 @@ def test_a_switch_with_a_certificate_connects_by_tls(pki: Path) -> None:
         wait_for(lambda: len(site.of(Done)) == 3, 20)
         wait_for(lambda: len(site.of(PacketIn)) == 600, 20)
         assert len(switch.of(FLOW_MOD)) == 15_000
-        begin = time.monotonic()
         switch.close()
         site.wait(SwitchDown)
-        assert time.monotonic() - begin < 0.5
         site.connect(tls=client(pki, "switch"))
         begin = time.monotonic()
         site.running.stop()

@@ -3,7 +3,7 @@ import subprocess
 from collections import Counter
 from ipaddress import ip_address
 from pathlib import Path
-from time import perf_counter
+from time import process_time
 
 import pytest
 from hypothesis import given
@@ -190,9 +190,9 @@ def test_names_made_of_pointers_cost_no_more_than_they_are_long() -> None:
         pointer = (0xC000 | target).to_bytes(2, "big")
         target = len(raw)
         raw += pointer + b"\0\x63\0\1\0\0\0\0\0\0"
-    started = perf_counter()
+    started = process_time()
     assert dns.datagram(raw, 53, 40000) == Datagram((), answer=True)
-    assert perf_counter() - started < 0.1
+    assert process_time() - started < 0.1
 
 
 def test_on_another_port_by_content() -> None:

@@ -1,5 +1,5 @@
 from contextlib import suppress
-from time import perf_counter
+from time import process_time
 
 import pytest
 from hypothesis import given
@@ -119,10 +119,10 @@ def test_on_another_port_only_by_its_first_line() -> None:
     ],
 )
 def test_no_text_takes_long(raw: bytes) -> None:
-    started = perf_counter()
+    started = process_time()
     with suppress(Malformed):
         ssdp.datagram(raw, 40000, 1900)
-    assert perf_counter() - started < 0.2
+    assert process_time() - started < 0.2
 
 
 @given(
