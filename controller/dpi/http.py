@@ -158,6 +158,12 @@ def plain_message(head: Head) -> Message:
     return Message("http", method, operation, head.path, identity=head.user_agent, detail=head.detail)
 
 
+def check_method(method: str) -> None:
+    """Malformed if servers could take a method for another: case counts (RFC 9110, section 9.1), not for all."""
+    if method not in METHODS and method.upper() in METHODS:
+        raise _wrong(f"method {method} is not in capitals")
+
+
 def check_name(name: bytes) -> None:
     """Malformed if servers could take a header field (in lower case) for another one, or obey it."""
     like = name.replace(b"_", b"-")

@@ -21,6 +21,7 @@ from controller.dpi.http import (
     Application,
     Head,
     add_field,
+    check_method,
     check_name,
     plain_message,
     target_of,
@@ -65,6 +66,7 @@ def parse_head(data: bytes) -> Head:
         name, value = _repeated_field(text) if len(text) <= _FIELD_REMEMBERED else _field(text)
         add_field(fields, name, value)
     method, target, minor = line[1].decode(), line[2], int(line[3])
+    check_method(method)
     host, path, query = target_of(method, target)
     length = _body_length(fields, minor)
     return Head(

@@ -20,6 +20,7 @@ from controller.dpi.http import (
     Application,
     Head,
     add_field,
+    check_method,
     check_name,
     plain_message,
     target_of,
@@ -353,6 +354,7 @@ def _head_of(pairs: list[tuple[bytes, bytes]]) -> Head:
     host = fields.get(b"host")
     if not _METHOD.fullmatch(method) or (host is not None and authority not in (None, host)):
         raise _wrong("no method, or two hosts")
+    check_method(method.decode())
     if b":protocol" in pseudo:
         if method != b"CONNECT":
             raise _wrong(":protocol without CONNECT")

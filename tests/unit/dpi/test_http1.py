@@ -145,6 +145,8 @@ def test_what_servers_may_read_differently_is_malformed(head: bytes) -> None:
         b"\nGET /a HTTP/1.1\r\n\r\n",
         b"GET ftp://x/ HTTP/1.1\r\n\r\n",
         b"get /a HTTP/1.1\nX: y\r\n\r\n",
+        b"put /a HTTP/1.1\r\n\r\n",  # some servers take it for PUT
+        b"Delete /a HTTP/1.1\r\n\r\n",
     ],
 )
 def test_broken_request_lines_are_malformed_not_unknown(line: bytes) -> None:

@@ -145,6 +145,7 @@ WRONG_BLOCKS = [
     request("GET", "/a\r\nX: y"),
     request("GET", "a"),
     request("GE T", "/a"),
+    request("put", "/a"),
     request("GET", "/a", ("X", "y")),
     request("GET", "/a", ("x", "a\r\nb")),
     request("GET", "/a", ("x", "a\0")),
