@@ -159,7 +159,7 @@ def plain_message(head: Head) -> Message:
 
 
 def check_method(method: str) -> None:
-    """Malformed if servers could take a method for another: case counts (RFC 9110, section 9.1), not for all."""
+    """Malformed if servers could take a method for another (case counts: RFC 9110, section 9.1)."""
     if method not in METHODS and method.upper() in METHODS:
         raise _wrong(f"method {method} is not in capitals")
 

@@ -1,4 +1,4 @@
-"""What servers of others read in a stream that is let through: the requests that were judged, and no others."""
+"""What other servers read in a stream that is let through: the requests that were judged, and no others."""
 
 from unittest.mock import Mock
 
