@@ -43,7 +43,7 @@ FRAMES_WAITING = 1000  # packet-outs; above, they are dropped
 READ_EVERY = 1.0  # seconds; what somebody has changed by hand is repaired by the next reading
 READ_SHARE = 5  # reading takes at most one such part of the time
 READ_OVERDUE = 60.0  # seconds
-PART, PARTS_AT_MOST = 4_000, 16  # flows that are read at a time, while changes wait, and in how many parts
+PART, PARTS_AT_MOST = 1_000, 64  # flows that are read at a time, while changes wait, and in how many parts
 MANY_FLOWS, READ_MANY_EVERY = 50_000, 10.0
 COUNTERS_EVERY = 2.0  # seconds
 

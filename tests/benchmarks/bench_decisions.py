@@ -3,9 +3,12 @@
 ./lab bench decisions
 """
 
+from collections.abc import Mapping
 from pathlib import Path
 from time import monotonic
+from typing import Any
 
+import httpx
 import pytest
 from scapy.layers.l2 import ARP, Ether
 
@@ -20,7 +23,7 @@ from topologies.waiting import until
 
 pytestmark = [pytest.mark.root, pytest.mark.mininet, pytest.mark.benchmark, pytest.mark.timeout(600)]
 
-DECISIONS = 300
+DECISIONS, ROUNDS = 40, 8
 SIZES = ((40, 100), (2_000, 10_000), (10_000, 100_000))
 NEWCOMERS = 30
 
@@ -35,15 +38,16 @@ def test_from_decision_to_in_force(
         tmp_path, HOSTS + CROWD, site, lambda stage: grown.keep(stage.guarded.state, saved)
     ) as stage:
         installed = in_place(stage, relationships)
-        (request,) = stage.guarded.requests()
+        request = until(lambda: the_request(stage), "the controller has time to answer", 120.0, 1.0)
         latencies(stage, request["id"], 20)
-        found = [seconds * 1000 for seconds in latencies(stage, request["id"], DECISIONS)]
-    assert len(found) == DECISIONS
+        rounds = [latencies(stage, request["id"], DECISIONS) for _ in range(ROUNDS)]
+    assert all(len(found) == DECISIONS for found in rounds)
     for part, bound in ((50, None), (99, 20.0)):
-        record(
-            f"decision to in force, p{part}, {relationships:,} relationships", centile(found, part), "ms",
-            at_most=bound, runs=DECISIONS, curve=f"in force p{part}", x=relationships,
-            note=f"{installed:,} flows in the switch",
+        record.runs(
+            f"decision to in force, p{part}, {relationships:,} relationships",
+            [centile(found, part) * 1000 for found in rounds], "ms", at_most=bound,
+            curve=f"in force p{part}", x=relationships,
+            note=f"{installed:,} flows in the switch; rounds of {DECISIONS} decisions",
         )  # fmt: skip
 
 
@@ -68,6 +72,14 @@ def test_from_first_frame_to_admitted(tmp_path: Path, record: Recorder) -> None:
     record("new device: from the answer until it may talk, p50", centile(admitted, 50), "ms", runs=NEWCOMERS)
     record("new device: from the answer until it may talk, p99", centile(admitted, 99), "ms",
            runs=NEWCOMERS, at_most=20.0)  # fmt: skip
+
+
+def the_request(stage: Stage) -> Mapping[str, Any] | None:
+    """The only one; None while the controller has too much to do to tell."""
+    try:
+        return next(iter(stage.guarded.requests()), None)
+    except httpx.TimeoutException:
+        return None
 
 
 def newcomer(stage: Stage, mac: str) -> dict[str, str] | None:

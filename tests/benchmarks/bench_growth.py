@@ -65,7 +65,7 @@ def memory(path: Path) -> tuple[CommunicationGraph, int]:
 @pytest.mark.mininet
 def test_communication_graph_of_the_home(tmp_path: Path, record: Recorder) -> None:
     """smart_home.yaml with its 20 services, learnt by Graphwall from what they really do."""
-    learning = {"minimum": "8s", "quiet": "6s", "maximum": "60s"}
+    learning = {"minimum": "25s", "quiet": "8s", "maximum": "90s"}
     with guarded("smart_home", tmp_path, {"admission": "automatic", "learning": learning}) as stage:
         stage.laboratory.join("battery-2")
         stage.laboratory.wait_ready()

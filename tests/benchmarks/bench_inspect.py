@@ -41,7 +41,7 @@ HELD_EXCHANGES = 100
 NEW, ROUNDS_OF_NEW = 30, 15
 PAPER = 6.0  # ms added to every message
 OFFERED = 60_000  # messages a second, more than can be read
-CUTTING, TAIL = 30.0, 0.05  # s of all cuts; of what follows one forbidden message
+CUTTING, TAIL = 25.0, 0.25  # s of all cuts; of what follows one forbidden message
 SPACING = 0.0002  # s between messages that are not allowed
 
 BOUNDS = {"p50": 0.08, "p99": 0.3}  # ms

@@ -13,7 +13,15 @@ import pytest
 from tests.benchmarks import grown
 from tests.benchmarks.bench_forward import CROWD_PORT
 from tests.benchmarks.record import Recorder
-from tests.benchmarks.rig import CROWD, HOSTS, behind_graphwall, flows, flows_held, in_place
+from tests.benchmarks.rig import (
+    CROWD,
+    HOSTS,
+    behind_graphwall,
+    flows,
+    flows_for_a_while,
+    flows_held,
+    in_place,
+)
 from topologies.demo.stage import Stage
 from topologies.waiting import until
 
@@ -53,7 +61,7 @@ def test_flows_and_the_time_until_they_are_there(
     with behind_graphwall(
         tmp_path, HOSTS + CROWD, site, lambda stage: grown.keep(stage.guarded.state, saved)
     ) as stage:
-        wanted = in_place(stage, relationships)
+        wanted = in_place(stage, relationships) - flows_for_a_while(stage)
         empty = [come_back(stage, wanted) for _ in range(TIMES)]
         in_place(stage, wanted)
         starts, kept = [], []

@@ -159,9 +159,18 @@ def teach(made: Pair, kinds: Sequence[str] = KINDS, bulk: bool = True) -> None:
     """Let the pair do what it will be known for."""
     for kind in kinds:
         until(lambda kind=kind: _tried(made, kind), f"{kind} passes", 20.0)
+    if "http" in kinds:
+        until(lambda: _uploaded(made), "an upload passes", 20.0)
     if bulk:
         made.client("tcp", address=SERVER, size=0, seconds=0.05)
         made.client("udp", address=SERVER, size=18, seconds=0.01, rate=1000)
+
+
+def _uploaded(made: Pair) -> bool:
+    try:
+        return bool(made.client("tcp", address=SERVER, size=0, seconds=0.02, port="http"))
+    except OSError:
+        return False
 
 
 def _tried(made: Pair, kind: str) -> bool:
