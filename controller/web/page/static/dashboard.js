@@ -6,12 +6,11 @@ import { icon } from "./icons.js";
 import { panel, stopFlows } from "./panel.js";
 import { go } from "./router.js";
 import { visible } from "./safe.js";
-import { fits, isInfrastructure, needsSomebody, scene } from "./scene.js";
+import { crowded, fits, isInfrastructure, scene } from "./scene.js";
 import { changed, state, subscribeSeen } from "./store.js";
 import { resetTable, table } from "./table.js";
 import { now, some, STATUSES } from "./words.js";
 
-const SMALL = 40; // devices; a site so small is shown whole
 const narrow = matchMedia("(max-width: 48rem)");
 
 const options = {
@@ -36,7 +35,7 @@ export function legend(folded = false) {
 
 /** Everything when there is little, or when nothing needs somebody; else what needs somebody. */
 function focus() {
-  options.focus ??= state.devices.size > SMALL && needsSomebody(state) > 0;
+  options.focus ??= crowded(state);
   return options.focus;
 }
 

@@ -7,6 +7,7 @@ import { visible } from "./safe.js";
 import { script } from "./trusted.js";
 
 const MARGIN = 80, LARGEST_FIT = 1.4;
+const HALF = 60; // of a vertex with its name
 const MOST_BESIDE = 40; // fresh vertices that are put beside their neighbours one by one; more are arranged anyway
 const AGAIN = 3000; // ms until a library that did not load is asked for again
 const MANY = 150; // vertices; above it nothing moves by itself, and labels wait until one comes near
@@ -175,7 +176,10 @@ export class Graph {
     for (const { id } of fresh) if (this.places[id]) taken.set(id, this.places[id]);
     const unplaced = fresh.filter(({ id }) => !taken.has(id) && !fresh.some((other) => other.parent === id));
     const few = unplaced.length <= MOST_BESIDE;
-    for (const { id } of unplaced) taken.set(id, few ? beside(near.get(id) ?? [], taken) : around(taken.size));
+    const { x1, x2, y1, y2 } = this.cy.extent();
+    const top = y1 + this.legend() / this.cy.zoom();
+    const inSight = ({ x, y }) => x > x1 + HALF && x < x2 - HALF && y > top + HALF && y < y2 - HALF;
+    for (const { id } of unplaced) taken.set(id, few ? beside(near.get(id) ?? [], taken, inSight) : around(taken.size));
     this.cy.batch(() => this.cy.add(fresh.map((data) => ({ group: "nodes", data, position: { ...(taken.get(data.id) ?? { x: 0, y: 0 }) } }))));
     return unplaced.length > Math.max(6, before);
   }
@@ -198,6 +202,11 @@ export class Graph {
     this.keep();
   }
 
+  /** How much of the top the legend covers, in pixels. */
+  legend() {
+    return this.container.parentElement.querySelector(".legend")?.offsetHeight ?? 0;
+  }
+
   /** All of it in sight below the legend; from the places alone, as measuring every label of a large picture takes seconds. */
   fit() {
     const { cy } = this;
@@ -206,7 +215,7 @@ export class Graph {
     if (!places.length) return;
     const [left, right] = [Math.min(...places.map((at) => at.x)) - MARGIN, Math.max(...places.map((at) => at.x)) + MARGIN];
     const [top, bottom] = [Math.min(...places.map((at) => at.y)) - MARGIN, Math.max(...places.map((at) => at.y)) + MARGIN];
-    const legend = this.container.parentElement.querySelector(".legend")?.offsetHeight ?? 0;
+    const legend = this.legend();
     const high = cy.height() - legend;
     const zoom = Math.max(cy.minZoom(), Math.min(LARGEST_FIT, cy.width() / (right - left), high / (bottom - top)));
     cy.viewport({ zoom, pan: { x: cy.width() / 2 - zoom * (left + right) / 2, y: legend + high / 2 - zoom * (top + bottom) / 2 } });

@@ -4,6 +4,7 @@ import { script } from "./trusted.js";
 
 const KEPT = "graphwall-places";
 const STEP = 150; // between a new vertex and its neighbours: room for the line and what it says
+const NEAR = 40, FAR = 400; // places that are tried: until one is in sight, until one is free
 const TURN = 2.399963; // the golden angle: no two steps point the same way
 
 let worker = null;
@@ -49,13 +50,21 @@ export function around(n, middle = { x: 0, y: 0 }) {
   return { x: middle.x + far * Math.cos(n * TURN), y: middle.y + far * Math.sin(n * TURN) };
 }
 
-/** A place at once, for a vertex that has none: beside its neighbours, or around the middle. */
-export function beside(neighbours, taken) {
+/**
+ * A place at once, for a vertex that has none: beside its neighbours, or around the middle. There where it is
+ * `inSight` if that is not far: what is new is often what needs somebody.
+ */
+export function beside(neighbours, taken, inSight) {
   const known = neighbours.map((other) => taken.get(other)).filter(Boolean);
   const mean = (axis) => known.reduce((sum, at) => sum + at[axis], 0) / known.length;
   const middle = known.length ? { x: mean("x"), y: mean("y") } : { x: 0, y: 0 };
-  for (let n = known.length ? 1 : taken.size; ; n += 1) {
+  const first = known.length ? 1 : taken.size;
+  const free = [];
+  for (let n = first; n < first + (free.length ? NEAR : FAR); n += 1) {
     const place = around(n, middle);
-    if (n > 400 || [...taken.values()].every((at) => Math.hypot(at.x - place.x, at.y - place.y) > STEP * 0.8)) return place;
+    if ([...taken.values()].some((at) => Math.hypot(at.x - place.x, at.y - place.y) < STEP * 0.8)) continue;
+    if (inSight(place)) return place;
+    free.push(place);
   }
+  return free[0] ?? around(first + FAR, middle);
 }

@@ -5,6 +5,7 @@ import { operation, STATUSES } from "./words.js";
 
 const IDLE = 3600; // s without a message until an allowed edge turns grey
 const MOST_FADED = 150; // edges shown beside what is asked for; the newest
+const SMALL = 40; // devices; a site so small is shown whole
 const WORST = ["no", "ask", "ok"];
 
 const parts = (text) => text.split("/");
@@ -183,7 +184,7 @@ export function scene(state, options, now) {
   return { vertices: shown, edges: keptEdges, edgeOf, all: vertices.size, left: Math.max(0, around.length - MOST_FADED) };
 }
 
-/** How much needs somebody: for the choice of what is shown first. */
-export const needsSomebody = (state) => [...state.relationships.values()]
-  .filter((view) => STATUSES[view.relationship.status].tone !== "ok").length
-  + [...state.devices.values()].filter((device) => device.admission === "new" && device.place === "site").length;
+/** Whether there is so much that at first only what needs somebody is shown, if anything does. */
+export const crowded = (state) => state.devices.size > SMALL
+  && ([...state.relationships.values()].some((view) => STATUSES[view.relationship.status].tone !== "ok")
+    || [...state.devices.values()].some((device) => device.admission === "new" && device.place === "site"));

@@ -6,11 +6,11 @@ import { Graph } from "./graph.js";
 import { icon } from "./icons.js";
 import { to } from "./router.js";
 import { visible } from "./safe.js";
-import { scene } from "./scene.js";
+import { crowded, scene } from "./scene.js";
 import { state, subscribeSeen } from "./store.js";
 import { clock, now, some, STATUSES } from "./words.js";
 
-const OPTIONS = { level: "device", open: new Set(), focus: false, infrastructure: false, mediated: true, switch: null, search: "" };
+const OPTIONS = { level: "device", open: new Set(), infrastructure: false, mediated: true, switch: null, search: "" };
 let graph = null;
 let unsubscribe = null;
 let picture = null;
@@ -26,7 +26,7 @@ export const wall = {
     graph = null;
   },
   view() {
-    picture = scene(state, OPTIONS, now());
+    picture = scene(state, { ...OPTIONS, focus: crowded(state) }, now());
     const by = (tone) => [...state.relationships.values()].filter((view) => STATUSES[view.relationship.status].tone === tone).length;
     const waiting = state.requests.size;
     return html`<div class="wall"><header><h1>${icon("guarded")}${visible(state.site || "Graphwall", 40)}</h1>
