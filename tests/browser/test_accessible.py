@@ -9,6 +9,7 @@ from playwright.sync_api import Page, expect
 
 from tests.browser.conftest import DESK, PHONE, Served, Visits
 from tests.browser.household import NEWCOMER, READ, vsl
+from tests.browser.test_bringing_back import bring
 from tests.browser.test_map import settle, until_drawn
 from tests.browser.test_requests import SNOOP, UNLOCK, outcome
 
@@ -147,6 +148,14 @@ def test_nothing_is_wider_than_a_phone(visits: Visits, busy: Served) -> None:
         assert page.evaluate(WIDE) == [], place
         page.evaluate("scrollBy(1000, 0)")
         assert page.evaluate("scrollX") == 0, place
+
+
+def test_a_message_covers_no_button_for_good(phone: Page, cottage: Served) -> None:
+    phone.goto(f"{cottage.url}/#/more")
+    bring(phone, "no model")
+    expect(phone.locator(".toast")).to_be_visible()
+    phone.evaluate("scrollTo(0, document.documentElement.scrollHeight)")
+    phone.get_by_role("button", name="Sign out").click(trial=True, timeout=5_000)  # the message stays for ten
 
 
 def test_the_theme_can_be_chosen_and_stays(visits: Visits, cottage: Served) -> None:
