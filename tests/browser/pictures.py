@@ -22,10 +22,11 @@ def save(path: Path, *screens: bytes) -> None:
 
 
 def _few_colours(picture: Image.Image) -> Image.Image:
-    """Its most frequent colours, so that all that is flat stays exactly as it is."""
-    found = sorted(picture.getcolors(picture.width * picture.height) or [], reverse=True)[:COLOURS]
+    """In its most frequent colours, so that what is flat stays as it is, and in some of all others."""
+    found = sorted(picture.getcolors(picture.width * picture.height) or [], reverse=True)[: COLOURS // 2]
+    rare = picture.quantize(COLOURS // 2, Image.Quantize.MAXCOVERAGE).getpalette() or []
     palette = Image.new("P", (1, 1))
-    palette.putpalette([part for _, colour in found for part in colour])
+    palette.putpalette([part for _, colour in found for part in colour] + rare)
     return picture.quantize(palette=palette, dither=Image.Dither.NONE)
 
 

@@ -174,7 +174,9 @@ def test_several_on_one_edge_that_are_blocked_do_not_read_as_allowed(desk: Page,
     request = cottage.home.snapshot().requests[0].id
     desk.request.post(f"{cottage.url}/api/v1/requests/{request}/deny", data={}, headers={"X-Graphwall": "1"})
     until_drawn(desk, "cy.edges('[tone = \"no\"]').length === 1")
-    desk.evaluate("document.getElementById('graph')._cyreg.cy.edges('[tone = \"no\"]')[0].emit('tap')")
+    desk.evaluate("""() => {
+      document.getElementById("graph")._cyreg.cy.edges("[tone = 'no']")[0].emit("tap");
+    }""")
     panel = desk.get_by_role("complementary", name="Details")
     for what in ("level", "owner"):
         expect(panel).to_contain_text(f"Kitchen tablet may not read {what} of Battery")
