@@ -19,7 +19,7 @@ from tests.scenarios.wire import Wire
 from topologies.demo.stage import Stage
 from topologies.waiting import until
 
-HTTP, MQTT, MODBUS, COAP, ECHO, OWN_HTTP, TLS = 8000, 1883, 502, 5683, 9000, 8080, 8443
+HTTP, MQTT, MODBUS, COAP, ECHO, OWN_HTTP, TLS = 8000, 1883, 502, 5683, 9000, 8080, 8883
 SHUT = 8123  # a port that nobody was ever seen to use
 
 MACS = {

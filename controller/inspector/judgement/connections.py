@@ -109,9 +109,10 @@ class ConnectionJudge:
     def _opening(self, raw: bytes, headers: Headers, observed: bool, now: float) -> Outcome:
         judge = self._judge
         if self._carried.get(key_of(headers), now) > now:
-            # Its bytes would not come here. Whoever means it well tries again, or from another port.
+            # Its bytes would not come here. Whoever means it well tries again, from another port.
             judge.counters["ends in use"] += 1
-            return Outcome(resets(headers, None)) if observed else NOTHING
+            ends = resets(headers, None)
+            return Outcome(ends if observed else ends[:1])
         context = self._context(raw, headers)
         verdict = judge.opening(context, now)
         if not verdict.allow:
