@@ -257,7 +257,9 @@ def _learn(ground: Ground) -> None:
     for client in ("attacker", "neighbour", "forger"):
         _be_a_client(ground.wires[client], ("server", "neighbour") if client == "attacker" else ("server",))
     _retry(lambda: _mqtt_session(ground.attacker, "sensor", "garden/heat"))
+    _retry(lambda: _mqtt_session(ground.attacker, "blinds", "hall/blinds"))
     _retry(lambda: _mqtt_session(ground.neighbour, "cockpit", "door/open"))
+    _retry(lambda: _http(ground.attacker, IPV6["server"], "/six"))
     with ground.attacker.tcp(IPV4["server"], MODBUS) as plc:
         plc.sendall(modbus_request(3, 0, 1))
         assert plc.recv(100)

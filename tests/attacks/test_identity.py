@@ -1,6 +1,7 @@
 """Whoever takes another name is somebody new, and learns nothing by it."""
 
 import contextlib
+import subprocess
 
 import pytest
 from scapy.layers.inet import IP, UDP
@@ -21,6 +22,7 @@ from tests.attacks.ground import (
     mqtt_publish,
 )
 from tests.attacks.test_operations import talk
+from topologies.waiting import until
 
 pytestmark = [pytest.mark.root, pytest.mark.mininet, pytest.mark.attacks, pytest.mark.timeout(120)]
 
@@ -38,6 +40,24 @@ def test_name_of_another_devices_client_opens_nothing(ground: Ground) -> None:
     ground.judged(
         "renaming: to the MQTT client of another device",
         lambda: mqtt(ground, "attacker", "cockpit", "door/open", token), token, what="CONNECT, PUBLISH",
+    )  # fmt: skip
+
+
+def test_name_of_another_client_on_the_same_device_opens_what_that_one_may_and_no_more(
+    ground: Ground,
+) -> None:
+    """A device that lies about which of its services speaks cannot be caught: README says so."""
+    token, begin = fresh(), len(ground.server.frames)
+    mqtt(ground, "attacker", "blinds", "hall/blinds", token)
+    assert ground.server.await_bytes(token, begin)
+    ground.fates.append((
+        "renaming: to another MQTT client of the same device, for what that one may",
+        "CONNECT, PUBLISH", "arrives, as README says",
+    ))  # fmt: skip
+    token = fresh()
+    ground.judged(
+        "renaming: to another MQTT client of the same device, for what that one may not",
+        lambda: mqtt(ground, "attacker", "blinds", "garden/heat", token), token, what="CONNECT, PUBLISH",
     )  # fmt: skip
 
 
@@ -94,6 +114,37 @@ def _udp(mac: str, source: str, target: str, port: int, payload: bytes) -> bytes
         / UDP(sport=43000, dport=port)
         / payload
     )
+
+
+def test_place_of_a_device_that_is_switched_off_cannot_be_taken(ground: Ground) -> None:
+    """site.yaml ties the neighbour to its port (devices that are not tied may turn up elsewhere)."""
+    token = fresh()[:8]
+    request = coap_request(1, b"light", token)
+    network = ground.stage.laboratory.network
+    port = network.port_of(ground.stage.topology.host("neighbour"))
+
+    frame = _udp(MACS["neighbour"], IPV4["neighbour"], IPV4["server"], COAP, request)
+
+    def impersonate() -> None:
+        subprocess.run(["ip", "link", "set", port, "down"], check=True)
+        try:
+            for _ in range(3):
+                ground.attacker.send(frame)
+                ground.stage.guarded.get("status")
+        finally:
+            subprocess.run(["ip", "link", "set", port, "up"], check=True)
+            until(lambda: reaches_neighbour(ground), "the neighbour is back")
+
+    name = "forged MAC and IP: of a device that is switched off"
+    ground.judged(name, impersonate, token, at=("server",), what="3 GET")
+
+
+def reaches_neighbour(ground: Ground) -> bool:
+    with ground.attacker.udp(timeout=0.3) as asking:
+        asking.sendto(coap_request(1, b"light", fresh()[:8]), (IPV4["neighbour"], COAP))
+        with contextlib.suppress(OSError):
+            return bool(asking.recv(1000))
+    return False
 
 
 def test_device_that_was_not_admitted_says_nothing(ground: Ground) -> None:

@@ -250,6 +250,28 @@ def test_frame_to_everyone_that_is_for_one_arrives_nowhere(ground: Ground) -> No
     ground.launch("one device's packet in another's or everyone's frame", frames, token[:8])
 
 
+def test_datagram_to_a_group_or_everyone_that_is_no_discovery_arrives_nowhere(ground: Ground) -> None:
+    token = fresh()
+    v4 = [
+        ("ff:ff:ff:ff:ff:ff", "255.255.255.255"), ("ff:ff:ff:ff:ff:ff", "10.66.0.255"),
+        ("01:00:5e:00:00:01", "224.0.0.1"), ("01:00:5e:00:00:fb", "224.0.0.251"),
+        ("01:00:5e:7f:ff:fa", "239.255.255.250"), ("01:00:5e:01:02:03", "239.1.2.3"),
+    ]  # fmt: skip
+    frames = [
+        Ether(src=ME, dst=mac) / IP(src=IPV4["attacker"], dst=address) / body
+        for mac, address in v4
+        for body in (
+            UDP(sport=42007, dport=9999) / token, UDP(sport=5353, dport=COAP) / token,
+            TCP(sport=42007, dport=HTTP, flags="PA") / token, ICMP() / token,
+        )
+    ]  # fmt: skip
+    frames += [
+        Ether(src=ME, dst=mac) / IPv6(src=ADDRESS6["attacker"], dst=address) / UDP(dport=9999) / token
+        for mac, address in (("33:33:00:00:00:01", "ff02::1"), ("33:33:00:00:00:fb", "ff02::fb"))
+    ]
+    ground.launch("datagrams to groups and everyone that are no discovery", frames, token)
+
+
 # Network layer
 
 
@@ -313,6 +335,25 @@ def test_ipv6_is_under_the_same_policy(ground: Ground) -> None:
             asking.sendto(coap_request(3, b"light", token), (ADDRESS6["server"], COAP))
 
     ground.judged("IPv6: a CoAP write where only a read over IPv4 was learnt", write, token, what="PUT")
+
+
+def test_ipv4_is_under_the_same_policy_as_ipv6(ground: Ground) -> None:
+    """/six was learnt over IPv6 only: that opens no other request over IPv4."""
+    token = fresh()
+
+    def ask() -> None:
+        for request in (
+            http_request("/six", f"X: {token.decode()}", "Content-Length: 0", method="POST"),
+            http_request(f"/six/{token.decode()}"),
+        ):
+            with (
+                contextlib.suppress(OSError),
+                ground.attacker.tcp(IPV4["server"], HTTP, timeout=1.0) as connection,
+            ):
+                connection.sendall(request)
+                assert b" 200 " not in connection.recv(1000)
+
+    ground.judged("IPv4: what was not learnt over IPv6 either", ask, token, what="POST, GET")
 
 
 def test_discovery_ports_of_one_device_are_judged(ground: Ground) -> None:
