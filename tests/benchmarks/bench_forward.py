@@ -32,7 +32,7 @@ pytestmark = [pytest.mark.root, pytest.mark.mininet, pytest.mark.benchmark, pyte
 
 SKIPPED = (512, 590)  # with 1,000 relationships
 SIZES = (10, 1_000, 10_000)
-SECONDS, ROUNDS = 0.12, 24
+SECONDS, ROUNDS = 0.12, 18
 EXCHANGES, ROUNDS_OF_EXCHANGES = 400, 40
 CROWD_PORT = 3
 # Frame, and bytes of UDP payload, or of a TCP segment (88 is the least that Linux takes).
