@@ -5,6 +5,7 @@ site again. Knows nothing of flows, verdict tables or time.
 """
 
 from collections.abc import Callable, Iterable, Iterator, MutableMapping
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final, cast
 
 import networkx as nx
@@ -12,6 +13,7 @@ import networkx as nx
 from controller.model.relationship import ANY, Access, Endpoint, Relationship, ServiceId, Status, Treatment
 
 _FEW: Final = 8  # relationships of one edge that are looked through one by one
+_NO_DATA: Final[Any] = MappingProxyType({})  # of every vertex: a dictionary for each would be empty for ever
 
 
 class Edge(MutableMapping[Access, Relationship]):
@@ -23,26 +25,36 @@ class Edge(MutableMapping[Access, Relationship]):
     __slots__ = ("_found",)
 
     def __init__(self) -> None:
-        self._found: tuple[Relationship, ...] | dict[Access, Relationship] = ()
+        self._found: Relationship | tuple[Relationship, ...] | dict[Access, Relationship] = ()
+
+    def _few(self) -> Iterable[Relationship]:
+        found = self._found
+        if isinstance(found, Relationship):
+            return (found,)
+        return found.values() if isinstance(found, dict) else found
+
+    def _keep(self, few: tuple[Relationship, ...]) -> None:
+        self._found = few[0] if len(few) == 1 else few
 
     def __getitem__(self, access: Access) -> Relationship:
         found = self._found
         if isinstance(found, dict):
             return found[access]
-        for relationship in found:
+        for relationship in self._few():
             if relationship.access == access:
                 return relationship
         raise KeyError(access)
 
     def __setitem__(self, access: Access, relationship: Relationship) -> None:
         found = self._found
-        if isinstance(found, tuple):
-            if len(found) < _FEW or access in self:
-                others = tuple(r for r in found if r.access != access)
-                self._found = (*others, relationship)
-                return
-            found = self._found = {r.access: r for r in found}
-        found[access] = relationship
+        if isinstance(found, dict):
+            found[access] = relationship
+            return
+        few = (*(r for r in self._few() if r.access != access), relationship)
+        if len(few) <= _FEW:
+            self._keep(few)
+        else:
+            self._found = {r.access: r for r in few}
 
     def __delitem__(self, access: Access) -> None:
         found = self._found
@@ -50,14 +62,13 @@ class Edge(MutableMapping[Access, Relationship]):
             del found[access]
         else:
             gone = self[access]
-            self._found = tuple(r for r in found if r is not gone)
+            self._keep(tuple(r for r in self._few() if r is not gone))
 
     def __iter__(self) -> Iterator[Access]:
-        found = self._found
-        return iter(found) if isinstance(found, dict) else (r.access for r in found)
+        return (relationship.access for relationship in self._few())
 
     def __len__(self) -> int:
-        return len(self._found)
+        return 1 if isinstance(self._found, Relationship) else len(self._found)
 
 
 if TYPE_CHECKING:
@@ -68,6 +79,7 @@ else:
 
 class _Graph(Base):
     edge_attr_dict_factory = cast("Any", Edge)
+    node_attr_dict_factory = cast("Any", staticmethod(lambda: _NO_DATA))
 
 
 class CommunicationGraph:
