@@ -97,7 +97,8 @@ def _text(data: bytes, at: int, left: Iterator[int]) -> tuple[str | None, int]:
 def text_fields(data: bytes) -> dict[str, str | None]:
     """The fields of a map whose keys are text; None for a value that is not text.
 
-    Raises Malformed, also for a key that is there twice, and for bytes behind the map.
+    Raises Malformed, also for a key that is there twice or is no text (some libraries take bytes and
+    numbers for names), and for bytes behind the map.
     """
     major, count, at = _head(data, 0)
     if major != 5:
@@ -107,10 +108,11 @@ def text_fields(data: bytes) -> dict[str, str | None]:
     while count and not (count == _INDEFINITE and data[at : at + 1] == b"\xff"):
         key, at = _text(data, at, left)
         value, at = _text(data, at, left)
-        if key is not None:
-            if key in fields:
-                raise _wrong(f"key {key[:40]!r} twice", at)
-            fields[key] = value
+        if key is None:
+            raise _wrong("a key that is no text", at)
+        if key in fields:
+            raise _wrong(f"key {key[:40]!r} twice", at)
+        fields[key] = value
         count -= count != _INDEFINITE
     if at + (count == _INDEFINITE) != len(data):
         raise _wrong("bytes behind the map", at)

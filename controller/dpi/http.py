@@ -51,7 +51,9 @@ TCHAR = rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]"  # RFC 9110, section 5.6.2
 TOKEN = re.compile(TCHAR + rb"+")
 FRAMING = frozenset({b"content-length", b"transfer-encoding"})
 # A service that heeds one of these does another thing than the request line says.
-_OVERRIDES = frozenset({b"x-http-method", b"x-http-method-override", b"x-method-override"})
+_OVERRIDES = frozenset({
+    b"x-http-method", b"x-http-method-override", b"x-method-override", b"x-original-url", b"x-rewrite-url",
+})  # fmt: skip
 _ONCE = frozenset({b"host", b"authorization", b"content-type", b"content-encoding", b"upgrade"})
 _ABSOLUTE = re.compile(rb"[Hh][Tt][Tt][Pp][Ss]?://([^/?#]*)(.*)", re.DOTALL)
 
@@ -170,7 +172,7 @@ def check_name(name: bytes) -> None:
     if like != name and like in FRAMING:
         raise _wrong(f"{name.decode()} looks like a length and is none")
     if like in _OVERRIDES:
-        raise _wrong(f"{name.decode()} asks for another method than the request line")
+        raise _wrong(f"{name.decode()} asks for something else than the request line")
 
 
 def add_field(fields: dict[bytes, bytes], name: bytes, value: bytes) -> None:

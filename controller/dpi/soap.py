@@ -4,6 +4,7 @@ Knows nothing of connections. Follows UPnP Device Architecture 2.0, section 3.2,
 and SOAP 1.2 part 2. Devices go by the header or by the body, so both must say the same.
 """
 
+import re
 from xml.parsers import expat
 
 from controller.dpi.cursor import text
@@ -16,6 +17,8 @@ _DEEPEST = 64
 _ELEMENTS_AT_MOST = 4096
 _LONGEST = 255  # characters of an action's name
 _ACTIONS = (b"soapaction", b"01-soapaction")  # 3.2.1: a mandatory extension has a number before it
+# SOAP 1.2 part 2, section 6.5.3: it says so in a parameter of the content type.
+_PARAMETER = re.compile(rb""";[ \t]*action[ \t]*=[ \t]*("[^"]*"|[^;]*)""", re.IGNORECASE)
 
 
 def _wrong(what: str) -> Malformed:
@@ -72,6 +75,16 @@ def _action(body: bytes) -> tuple[str, str]:
     return reader.found[0]
 
 
+def _asked(head: Head) -> bytes:
+    """The action that a request names outside of its body; empty if it names none. Raises Malformed."""
+    kind = head.fields.get(b"content-type", b"")
+    named = [head.fields[field] for field in _ACTIONS if field in head.fields] + _PARAMETER.findall(kind)
+    asked = {value.strip(b'" \t') for value in named} - {b""}
+    if len(asked) > 1:
+        raise _wrong("two actions in the header")
+    return asked.pop() if asked else b""
+
+
 class Soap:
     """SOAP as an application of HTTP."""
 
@@ -89,7 +102,7 @@ class Soap:
         if head.fields.get(b"content-encoding", b"identity").lower() != b"identity":
             raise _wrong("a compressed body")
         namespace, name = _action(body)
-        said = next((head.fields[field] for field in _ACTIONS if field in head.fields), b"").strip(b'" \t')
+        said = _asked(head)
         service = namespace
         if len(name) > _LONGEST:
             raise _wrong(f"an action of {len(name)} characters")

@@ -29,7 +29,10 @@ def test_fields_that_repeat_are_joined_unless_servers_could_choose() -> None:
         add_field(fields, b"host", b"y")
 
 
-@pytest.mark.parametrize("name", [b"content_length", b"x-http-method-override", b"x_http_method"])
+@pytest.mark.parametrize(
+    "name",
+    [b"content_length", b"x-http-method-override", b"x_http_method", b"x-original-url", b"x-rewrite-url"],
+)
 def test_names_that_servers_may_heed_are_malformed(name: bytes) -> None:
     check_name(b"content-length")
     with pytest.raises(Malformed):

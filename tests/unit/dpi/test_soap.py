@@ -69,6 +69,11 @@ def test_an_action_of_upnp() -> None:
             "GetSystemDateAndTime",
             "http://www.onvif.org/ver10/device/wsdl",
         ),
+        (
+            post(envelope(action(), SOAP_12), 'Content-Type: application/soap+xml; Action="urn:other"; q=1'),
+            "SetTarget",
+            "urn:other",
+        ),
         (post(envelope("<x/>"), "SOAPACTION: "), "x", ""),
         (post(envelope(action()).decode().encode("utf-8-sig"), 'SOAPACTION: ""'), "SetTarget", SWITCH),
         (post(envelope(action("x", "a\\b")), 'SOAPACTION: ""'), "x", "a\\\\b"),
@@ -84,6 +89,9 @@ def test_other_forms(raw: bytes, verb: str, resource: str) -> None:
     [
         post(envelope(action("GetStatus")), f'SOAPACTION: "{SWITCH}#SetTarget"'),
         post(envelope(action(namespace="urn:other")), f'SOAPACTION: "{SWITCH}#SetTarget"'),
+        post(envelope(action()), f"SOAPACTION: {SWITCH}#SetTarget", f"01-SOAPACTION: {SWITCH}#GetStatus"),
+        post(envelope(action()), "SOAPACTION: urn:a", "Content-Type: application/soap+xml; action=urn:b"),
+        post(envelope(action()), "Content-Type: application/soap+xml;action=urn:a;action=urn:b"),
         post(envelope(action() + action("GetStatus")), 'SOAPACTION: ""'),
         post(envelope("no action"), 'SOAPACTION: ""'),
         post(envelope(f"{action()}</s:Body><s:Body>{action('GetStatus')}"), 'SOAPACTION: ""'),
