@@ -75,7 +75,7 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
     if "PYTEST_XDIST_WORKER" in os.environ:
         # What computes beside them must not take the time of switches and of probes every millisecond.
         waits = item.get_closest_marker("xdist_group") is not None
-        assert waits == item.nodeid.endswith("@machine"), "two processes would share the machine's switches"
+        assert waits == item.nodeid.endswith("@machine"), "two processes share the machine: --dist=loadgroup"
         with suppress(PermissionError):
             os.setpriority(
                 os.PRIO_PROCESS, 0, 0 if waits else 5 if item.get_closest_marker("browser") else 15
