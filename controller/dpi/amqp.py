@@ -5,6 +5,7 @@ Specification, Version 0-9-1" (the section numbers below) and its reference; bas
 and the like are RabbitMQ's.
 """
 
+import re
 from collections.abc import Callable, Mapping
 from typing import ClassVar
 
@@ -19,6 +20,7 @@ _LARGEST = 131072  # bytes of a frame, as all clients and brokers propose
 _METHOD, _HEADER, _BODY, _HEARTBEAT = 1, 2, 3, 8
 _END = 0xCE
 _REMEMBERED = 1024  # names of queues and consumers, of one connection
+_MORE_KEYS = re.compile(rb"\x02CC|\x03BCC")  # fields in a content's header, by which RabbitMQ routes it, too
 _OWN = "(own)"  # a queue that has the name that the broker gave it
 
 _PASSIVE, _NOTHING = 1, ""
@@ -252,6 +254,8 @@ class AmqpStream(FramedStream):
             return True
         if data[-1] != _END:  # 4.2.3
             raise Malformed("amqp: a frame without its end")
+        if data[0] == _HEADER and _MORE_KEYS.search(data):
+            raise Malformed("amqp: a publication that goes to more than the key it names")
         if data[0] == _METHOD:
             cursor = Cursor(_NAME, data, self.HEADER, len(data) - 1)
             messages.append(self._method(cursor, data[1] << 8 | data[2]))

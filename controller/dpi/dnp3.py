@@ -16,7 +16,7 @@ _START = b"\x05\x64"
 _LARGEST = 8192  # bytes of one request, in all its parts
 _HEADERS_AT_MOST = 256  # of objects, in one request
 _PRIMARY, _USER_DATA = 0x40, frozenset({3, 4})  # 9.2.4.1
-_FIRST, _LAST = 0x40, 0x80  # 8.2.1
+_FIRST, _LAST, _NUMBER = 0x40, 0x80, 0x3F  # 8.2.1
 
 _READ, _WRITE, _EXECUTE = Operation.READ, Operation.WRITE, Operation.EXECUTE
 _CONNECT, _DELETE = Operation.CONNECT, Operation.DELETE
@@ -198,6 +198,8 @@ class Dnp3Stream(FramedStream):
     def __init__(self) -> None:
         super().__init__()
         self._parts = bytearray()  # of a request whose last part has not come
+        self._from_to = b""  # of these parts
+        self._next = 0  # number of the next one (8.2.1)
 
     def size(self, header: bytes) -> int:
         size = header[2]
@@ -216,10 +218,12 @@ class Dnp3Stream(FramedStream):
             return not self._parts  # keeps the link alive
         if not content:
             raise cursor.wrong("user data that are none")
-        if content[0] & _FIRST:
-            self._parts.clear()
-        elif not self._parts:
+        # A station puts only those parts together that follow each other and are of the same two ends.
+        if self._parts and (head[4:] != self._from_to or content[0] & (_FIRST | _NUMBER) != self._next):
+            raise cursor.wrong("something else between the parts of a request")
+        if not self._parts and not content[0] & _FIRST:
             raise cursor.wrong("the later part of a request without its first")
+        self._from_to, self._next = head[4:], (content[0] + 1) & _NUMBER
         self._parts += content[1:]
         if len(self._parts) > _LARGEST:
             raise cursor.wrong(f"a request of more than {_LARGEST} bytes")

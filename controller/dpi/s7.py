@@ -180,6 +180,8 @@ class S7Stream(FramedStream):
         cursor = Cursor(_NAME, data, 4)
         head = cursor.part(cursor.byte())
         kind = head.byte() & 0xF0
+        if self._parts and kind != _DATA:  # which may mean to a controller that those parts are nothing
+            raise cursor.wrong("something else between the parts of a message")
         if kind == _CONNECT_REQUEST:
             messages.append(_connection(head))
             return True

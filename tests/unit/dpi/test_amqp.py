@@ -164,6 +164,8 @@ def test_split_anywhere() -> None:
         PROTOCOL + method(60, 40, TICKET + name("logs", "x") + NO_BITS + b"\0"),
         PROTOCOL + method(40, 10, TICKET + name("logs", "topic") + NO_BITS + b"\0\0\0\5"),
         PROTOCOL + START[:-1] + b"\0",
+        PROTOCOL + PUBLISH + frame(2, b"\0\x3c\0\0" + bytes(8) + b"\x20\0\0\0\0\x0e\2CCA\0\0\0\6S\0\0\0\1x"),
+        PROTOCOL + PUBLISH + frame(2, b"\0\x3c\0\0" + bytes(8) + b"\x20\0\0\0\0\x0f\3BCCA\0\0\0\6S\0\0\0\1x"),
         PROTOCOL + b"".join(method(50, 10, TICKET + name("q") + NO_BITS + TABLE, n) for n in range(1025)),
     ],
 )

@@ -128,7 +128,10 @@ def test_split_anywhere() -> None:
         request(5, "1e 05 17 01 00 00"),
         request(5, f"0c 01 17 02 03 {CROB}"),
         request(25, "46 03 5b 01 0400 1a000700"),
-        b"".join(link(b"\x40" + bytes(200)) if not n else link(bytes(201)) for n in range(50)),
+        b"".join(link(bytes([n or 0x40]) + bytes(200)) for n in range(50)),
+        link(b"\x40\xc1\1\x3c") + link(b"\x40\xc1\2\x3c"),
+        link(b"\x40\xc1\1\x3c") + link(b"\x81\2", station=5),
+        link(b"\x40\xc1\1\x3c") + link(b"\x82\2"),
     ],
 )
 def test_broken_requests_are_malformed(raw: bytes) -> None:

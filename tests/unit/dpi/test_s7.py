@@ -131,6 +131,8 @@ def test_split_anywhere() -> None:
         job("1a 00"),
         tpkt("f080", s7(7, "0001")),
         tpkt("f000", bytes(40_000)) + tpkt("f000", bytes(40_000)),
+        tpkt("f000", b"\x32\1") + CONNECT,
+        tpkt("f000", b"\x32\1") + tpkt("80 0000 0001 00"),
     ],
 )
 def test_broken_messages_are_malformed(raw: bytes) -> None:
