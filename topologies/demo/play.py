@@ -49,7 +49,7 @@ def demonstrate(topology: str, scenario: str, firewall: bool, keep: bool, prefix
         if not report.played:
             report.step("Ended before its time")
             return False
-    return report.end()
+    return report.kept
 
 
 def _counted(firewall: Firewall) -> Sequence[Mapping[str, Any]]:
@@ -79,10 +79,11 @@ def _play(stage: Stage, scenario: str, keep: bool) -> None:
     if stage.firewall is not None:
         report.pairs(_counted(stage.firewall), stage.names())
     report.played = True
+    report.summary()
     if keep:
         report.step("Still running; end it with Ctrl-C.")
         if stage.firewall is not None:
             invited = stage.firewall.post("people/invitations", {"role": "manager"})
-            report.step(f"Its page, for one device: {invited['url']}")
-            report.step(f"Ask it: graphwall --config {stage.firewall.config} status")
+            report.copied("Its page, for one device", invited["url"])
+            report.copied("Ask it", f"graphwall --config {stage.firewall.config} status")
         threading.Event().wait()

@@ -10,6 +10,7 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
+_MARGIN = 9  # columns, for the time or a mark
 _COLOURS = {"forward": "green", "watch": "cyan", "inspect": "yellow", "drop": "red"}
 
 
@@ -30,17 +31,30 @@ class Report:
 
     def step(self, text: str) -> None:
         """What is being done."""
-        self.console.print(Text.assemble((f"{time.monotonic() - self.began:6.1f} s  ", "dim"), text))
+        self._line(Text(f"{time.monotonic() - self.began:6.1f} s", style="dim"), Text(text))
 
     def said(self, text: str) -> None:
         """What Graphwall tells the site manager."""
-        self.console.print(Text.assemble("          ", ("» ", "bold blue"), (text, "italic")))
+        self._line(Text("»", style="bold blue"), Text(text, style="italic"))
 
     def promise(self, text: str, kept: bool, detail: str = "") -> None:
         """A promise of Graphwall, and whether it was kept."""
         self.promises.append((text, kept, detail))
-        mark = ("✔ ", "bold green") if kept else ("✘ ", "bold red")
-        self.console.print(Text.assemble("          ", mark, text, (f"  {detail}" if detail else "", "dim")))
+        mark = Text("✔", style="bold green") if kept else Text("✘", style="bold red")
+        self._line(mark, Text.assemble(text, (f"  {detail}" if detail else "", "dim")))
+
+    def copied(self, what: str, text: str) -> None:
+        """Something to be copied: on a line of its own, which is not broken."""
+        self.step(f"{what}:")
+        self.console.print(Text(f"  {text}"), soft_wrap=True)
+
+    def _line(self, mark: Text, text: Text) -> None:
+        """One entry; what does not fit into a line goes on below its own beginning."""
+        grid = Table.grid(padding=(0, 2, 0, 0))
+        grid.add_column(width=_MARGIN, justify="right")
+        grid.add_column(overflow="fold")
+        grid.add_row(mark, text)
+        self.console.print(grid)
 
     @property
     def kept(self) -> bool:
@@ -71,8 +85,8 @@ class Report:
             "What the switch does", ("Client", "Server", "Where", "Treatment", "Packets"), sorted(rows)
         )
 
-    def end(self) -> bool:
-        """The summary; whether every promise was kept."""
+    def summary(self) -> None:
+        """All promises in one table, and the broken ones again."""
         broken = [text for text, kept, _detail in self.promises if not kept]
         self.console.print()
         self.table(
@@ -82,4 +96,3 @@ class Report:
         )
         if broken:
             self.console.print(Text("Broken: " + "; ".join(broken), style="bold red"))
-        return self.kept

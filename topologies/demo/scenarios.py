@@ -82,7 +82,7 @@ def new_battery(stage: Stage) -> None:
     report.promise("The washing machine's attempt is put before the site manager", card is not None)
     if card is None:
         return
-    report.said(f"{card['sentence']}. {card['explanation']} ({card['risk']})")
+    report.said(f"{card['sentence']}. {card['explanation']} Risk: {card['risk']}.")
     received = [e for e in laboratory.services.log("agent4") if CONTROL in str(e.get("by", ""))]
     report.promise(
         "Until then the battery has received nothing of it", not received and _level(stage) is None
@@ -117,7 +117,7 @@ def malicious_update(stage: Stage) -> None:
     report.promise("The site manager is asked", card is not None)
     if card is None:
         return
-    report.said(f"{card['sentence']}. {card['explanation']} ({card['risk']})")
+    report.said(f"{card['sentence']}. {card['explanation']} Risk: {card['risk']}.")
     edges = {e["id"]: e for e in firewall.get("graph")["relationships"]}
     edge = edges[card["relationships"][0]]["relationship"]
     access = edge["access"]
