@@ -76,10 +76,11 @@ def _read(data: bytes, messages: list[Message]) -> bool:
     body = Cursor(_NAME, data, _HEADER.size)
     if known is None or options:
         raise body.wrong(f"command {command:#x}, options {options:#x}")
+    # An error comes without data; with some, a server that heeds no status would take it for a request.
+    if command in (_SEND_RR, _SEND_UNIT) and (body.left or not status):
+        return _carried(body, messages)
     if status:
         return False
-    if command in (_SEND_RR, _SEND_UNIT):
-        return _carried(body, messages)
     if command in _LISTS and body.left:
         return False
     if command == _REGISTER and body.take(4) != b"\1\0\0\0":

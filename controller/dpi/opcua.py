@@ -346,6 +346,8 @@ class OpcUaStream(FramedStream):
 
     def read(self, data: bytes, messages: list[Message]) -> bool:
         kind = data[:3]
+        if self._number is not None and kind != b"MSG":
+            raise Malformed(f"opcua: {text(kind)} inside of request {self._number}")
         if kind in (b"MSG", b"CLO"):
             return self._chunk(data, messages)
         self._next = _CHANNEL if kind == b"HEL" else _INSIDE

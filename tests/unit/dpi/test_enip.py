@@ -249,6 +249,15 @@ def test_datagrams() -> None:
         datagram(b"\2\0" + item(0x8002, bytes(8)) + item(0xB2, b"data"), 40000, IO_PORT)
 
 
+def test_a_request_that_pretends_to_be_an_error_is_a_request() -> None:
+    """Servers need not look at the status of what they are sent."""
+    raw = unconnected("05 02 2001 2401 00")
+    read = datagram(raw[:8] + b"\1" + raw[9:], 40000, PORT)
+    assert read is not None
+    assert [m.verb for m in read.messages] == ["Reset"]
+    assert datagram(encapsulated(0x6F, status=1), PORT, 40000) == Datagram((), answer=True)
+
+
 @pytest.mark.parametrize(
     ("prefix", "port", "expected"),
     [

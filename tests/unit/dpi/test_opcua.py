@@ -349,6 +349,7 @@ def resized(raw: bytes, size: int) -> bytes:
         OPEN + write((PUMP, b"\x98" + struct.pack("<i", 5000) + bytes(5000))),
         OPEN + write((PUMP, b"\x8c" + struct.pack("<i", 90_000) + bytes(8))),
         OPEN + b"".join(parts(read(value_id(PUMP)), 7)[:1]) + read(value_id(PUMP)),
+        OPEN + b"".join(parts(read(value_id(PUMP)), 7)[:1]) + opening("None"),
         HELLO + chunk(b"OPNF", struct.pack("<I", 0) + string(POLICY + "None") + string(None) * 2 + bytes(8)
                       + request(631, bytes(16))),
     ],
