@@ -49,7 +49,10 @@ class SwitchPorts:
 
 @dataclass(frozen=True, slots=True)
 class Ports:
-    """Every switch that is to be served; those not listed any more are let go."""
+    """Switches that are to be served, beside those that were named before.
+
+    A controller that has just started knows none, and traffic does not wait until they have connected.
+    """
 
     switches: tuple[SwitchPorts, ...]
     kind: Literal["ports"] = "ports"

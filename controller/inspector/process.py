@@ -130,7 +130,7 @@ class Inspector:
         self._controller: Line | None = None
         self._building: VerdictTable | None = None
         self._deltas: list[Delta] = []
-        self._ports: tuple[link.SwitchPorts, ...] = ()
+        self._ports: dict[int, link.SwitchPorts] = {}  # by switch
         self._taps: dict[str, Tap] = {}
         self._way_out: dict[str, str] = {}  # interface -> the inspection interface of the same switch
         self._by_fd: dict[int, Tap] = {}
@@ -290,9 +290,11 @@ class Inspector:
     # Interfaces
 
     def _serve_switches(self, switches: tuple[link.SwitchPorts, ...]) -> None:
-        self._ports = switches
+        # A controller that starts names each switch once it has connected. Until then all goes on as it was:
+        # interfaces go with their switch, not with the controller that knows it.
+        self._ports = {**self._ports, **{switch.switch: switch for switch in switches}}
         self._way_out = {}
-        for switch in switches:
+        for switch in self._ports.values():
             self._way_out[switch.copy] = self._way_out[switch.inspection] = switch.inspection
         for tap in list(self._taps.values()):
             if tap.name not in self._way_out:

@@ -39,7 +39,7 @@ MAY_LOSE_PROBES = {
 MAY_CLOSE = {
     "inspector killed", "inspector hangs", "controller and inspector killed", "switch killed",
     "switch and its database killed", "switch hangs for 10 s", "link flaps", "port moved",
-    "hosts roam between switches",
+    "hosts roam between switches", "disk turns read-only",
 }  # fmt: skip
 
 NEEDED: Mapping[str, Path | None] = {

@@ -329,10 +329,18 @@ def test_an_interface_that_was_replaced_unnoticed_is_opened_anew(world: World) -
     assert world.taps["br0-gwi0"] is not before
 
 
-def test_a_switch_that_is_not_listed_any_more_is_let_go(world: World) -> None:
+def test_a_switch_that_a_controller_does_not_know_yet_is_served_on(world: World) -> None:
     controller = world.ready(GRANT)
     controller.say(link.Ports(()))
+    assert world.ask(ASK) == [ASK]
+
+
+def test_interfaces_that_a_switch_has_no_longer_are_let_go(world: World) -> None:
+    controller = world.ready(GRANT)
+    controller.say(link.Ports((link.SwitchPorts(1, "br1-gwi0", "br1-gwc0"),)))
     assert world.taps["br0-gwi0"].mine.fileno() == -1
+    assert world.taps["br0-gwc0"].mine.fileno() == -1
+    assert world.taps["br1-gwi0"].mine.fileno() != -1
 
 
 def test_a_bug_costs_one_frame_and_is_counted(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
