@@ -64,6 +64,5 @@ def check_machine(topology: Topology) -> None:
     if made.returncode:  # Mininet would wait for its hosts for ever
         raise LabError(
             f"this machine makes no network namespace ({made.stderr.strip() or 'no reason given'}): "
-            "a container needs the capability SYS_ADMIN, a chroot a root that is a mount point "
-            "(mount --bind FOLDER FOLDER before chroot)"
+            "a container needs the capability SYS_ADMIN, and a chroot will not do, since mnexec leaves it"
         )
