@@ -6,6 +6,7 @@ can make its port a trunk (IEEE 802.1AB has no such protection).
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 from controller.dpi import lldp
 from controller.events import PortInfo, SendFrame
@@ -19,6 +20,8 @@ LINK_LOST_AFTER = 3.5  # seconds without LLDP, if it was sent meanwhile
 ROUNDS_LOST = 3  # rounds of LLDP that were sent in vain
 EDGE_AFTER = 1.2  # seconds that a port is up before a silent one counts as an edge port
 LOCAL_PORT = 0xFFFFFFFE
+
+_announced = lru_cache(maxsize=4096)(lldp.encode)  # the same in every round
 
 
 @dataclass(slots=True)
@@ -186,7 +189,7 @@ class Fabric:
             if known.connected:
                 for port in known.ports.values():
                     if port.up and not port.name.endswith((INSPECTION_SUFFIX, COPY_SUFFIX)):
-                        yield SendFrame(switch, lldp.encode(switch, port.number, self._secret), port.number)
+                        yield SendFrame(switch, _announced(switch, port.number, self._secret), port.number)
 
     def _rebuild(self, now: float) -> bool:
         links = self.topology.links

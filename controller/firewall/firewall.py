@@ -74,7 +74,7 @@ from controller.flows.compile import (
 )
 from controller.flows.flow import Flow, Table
 from controller.model.relationship import DeviceId, Treatment
-from controller.model.service import Device, Place
+from controller.model.service import Binding, Device, Place
 from controller.view import SiteView
 from controller.words import visible
 
@@ -111,6 +111,7 @@ class Firewall:
         self._hosts = Hosts(self._state, self._fabric)
         self._decisions = Decisions(self._state, self._learner)
         self._policies: dict[int, Policy] = {}
+        self._way_out: tuple[DeviceId, str | None, Binding | None] | None = None  # as flows know it
         self._waiting: dict[int, tuple[SwitchUp, float]] = {}
         self._missed: dict[int, set[Pair]] = {}  # what has changed for a switch while it was away
         self._enforced: dict[int, Enforced] = {}
@@ -566,11 +567,12 @@ class Firewall:
             return effects
         for missed in self._missed.values():
             missed.update(dirty.pairs)
-        for name in dirty.devices:
-            device = state.site.devices[name]
-            if "router" in device.roles:
-                self._policies.clear()
-                dirty.switches |= set(self._fabric.switches)
+        router = state.site.devices[state.site.router] if state.site.router is not None else None
+        way_out = None if router is None else (router.id, router.mac, router.binding)
+        if way_out != self._way_out:  # all that is outside is behind it
+            self._way_out = way_out
+            self._policies.clear()
+            dirty.switches |= set(self._fabric.switches)
         for switch in self._fabric.switches:
             if not self._fabric.connected(switch) or switch in self._waiting:
                 continue

@@ -91,6 +91,8 @@ class Survey:
         if source is None or destination is None or source in NOWHERE:
             return
         mac, to = sender(headers), receiver(headers)
+        if int(mac[:2], 16) & 1:
+            return  # a group sends nothing
         if source not in self._held[mac]:
             self._note(mac, source)
         single = not int(to[:2], 16) & 1 and not is_group(destination)

@@ -82,6 +82,8 @@ def test_groups_are_nobody() -> None:
     )
     assert described.hosts == {"02:00:00:00:00:01"}
     assert described.servers == ()
+    forged = from_mac(udp("203.0.113.1", "10.0.0.1", 67, 68, b""), "01:00:5e:00:00:01")
+    assert surveyed(forged) == surveyed()
 
 
 def test_two_hosts_never_share_an_invented_hardware_address_while_their_last_parts_differ() -> None:
