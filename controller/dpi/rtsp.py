@@ -38,6 +38,7 @@ _TARGET = re.compile(rb"[Rr][Tt][Ss][Pp][SsUu]?://([^/?#]*)([^?#]*)(?:\?(.*))?",
 _NOT_IN_A_HEAD = re.compile(rb"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]|\r(?!\n)|(?<!\r)\n")
 _BEGINNINGS = tuple(f"{method} ".encode() for method in METHODS)
 _LONGEST_BEGINNING = max(map(len, _BEGINNINGS))
+_REQUEST_INSIDE = re.compile(rb"(?:%s)[Rr][Tt][Ss][Pp]" % b"|".join(_BEGINNINGS))
 _DIGITS = re.compile(rb"[0-9]{1,9}")
 
 
@@ -87,7 +88,7 @@ class RtspStream:
     def __init__(self) -> None:
         self._buffer = b""
         self._offset = 0  # of the stream, where the buffer begins
-        self._skip = 0  # bytes of a body or of data that pass through
+        self._skip = 0  # bytes of a body that pass through
 
     def feed(self, data: bytes) -> Fed:
         """The next bytes of the stream. Raises Malformed."""
@@ -111,10 +112,13 @@ class RtspStream:
         return Fed(tuple(messages), self._offset)
 
     def _interleaved(self, data: bytes, at: int) -> int | None:
-        if len(data) - at < 4:
+        """One packet of media, whole: a server that expects none would look for a request in it."""
+        end = at + 4 + int.from_bytes(data[at + 2 : at + 4], "big")
+        if len(data) - at < 4 or len(data) < end:
             return None
-        self._skip = data[at + 2] << 8 | data[at + 3]
-        return at + 4
+        if _REQUEST_INSIDE.search(data, at, end):
+            raise _wrong("a request where media should be")
+        return end
 
     def _head(self, data: bytes, at: int, messages: list[Message]) -> int | None:
         """A request, or an answer to one of the server's."""

@@ -90,6 +90,7 @@ def test_split_anywhere() -> None:
         request(f"PLAY {CAMERA}", "Content-Length: +1"),
         request(f"PLAY {CAMERA}", body=f"TEARDOWN {CAMERA} RTSP/1.0\r\n\r\n"),
         b"\n" + REQUESTS[0],
+        b"$\0\0\xff\r\n\r\n" + request(f"TEARDOWN {CAMERA}").ljust(251),
         request(f"PLAY {CAMERA}", "x: " + "y" * 20_000),
         b"PLAY " + b"x" * 20_000,
     ],
