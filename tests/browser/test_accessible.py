@@ -87,7 +87,7 @@ def test_axe_finds_nothing_at_the_door(visits: Visits, cottage: Served, scheme: 
 
 FOCUSED = "(document.activeElement.ariaLabel ?? '') + ' ' + document.activeElement.innerText"
 WIDE = """() => [...document.querySelectorAll("body *:not(.unseen)")]
-  .filter((element) => element.checkVisibility() && !element.closest(".table-frame, #graph"))
+  .filter((element) => element.checkVisibility() && !element.closest("thead, #graph"))
   .filter((element) => element.getBoundingClientRect().right > innerWidth + 1)
   .map((element) => element.outerHTML.slice(0, 120))"""
 SMALL = """() => [...document.querySelectorAll("button, select, summary, nav a, label:has(input)")]

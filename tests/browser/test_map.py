@@ -77,17 +77,6 @@ def test_a_new_vertex_moves_no_other(desk: Page, cottage: Served) -> None:
     assert {name: after[name] for name in before} == before
 
 
-def test_a_new_vertex_comes_where_it_is_seen(desk: Page, cottage: Served) -> None:
-    before = len(drawn(desk)["vertices"])
-    cottage.home.plug(NEWCOMER, 2, 13)
-    until_drawn(desk, f"cy.nodes().length === {before + 1}")
-    assert desk.evaluate("""() => {
-      const cy = document.getElementById("graph")._cyreg.cy;
-      const box = cy.nodes("[tone = 'ask']").renderedBoundingBox();
-      return box.x1 > 0 && box.x2 < cy.width() && box.y1 > 0 && box.y2 < cy.height();
-    }""")
-
-
 def test_places_are_kept_over_a_reload(desk: Page) -> None:
     before = places(desk)
     desk.reload()
