@@ -1,8 +1,10 @@
 """A device that says that it is another one is heard by nobody."""
 
+import contextlib
+
 import pytest
 from scapy.layers.dhcp import BOOTP, DHCP
-from scapy.layers.dns import DNS, DNSQR, DNSRR
+from scapy.layers.dns import DNS, DNSQR, DNSRR, DNSRRSRV
 from scapy.layers.inet import ICMP, IP, UDP
 from scapy.layers.inet6 import (
     ICMPv6ND_NA,
@@ -19,7 +21,7 @@ from scapy.layers.inet6 import (
 from scapy.layers.l2 import ARP, Ether
 from scapy.packet import Packet, Raw
 
-from tests.attacks.ground import COAP, HTTP, IPV4, IPV6, MACS, Ground, Sight, fresh
+from tests.attacks.ground import COAP, HTTP, IPV4, IPV6, MACS, SHUT, Ground, Sight, fresh, http_request
 
 pytestmark = [pytest.mark.root, pytest.mark.mininet, pytest.mark.attacks, pytest.mark.timeout(120)]
 
@@ -253,3 +255,47 @@ def test_dns_answer_to_the_servers_own_port_arrives_nowhere(ground: Ground) -> N
         for to in (53, 123, 67, 5353, 1900, 5355, HTTP)
     ]
     ground.launch("datagrams between ports of infrastructure, to no server of it", frames, token)
+
+
+def test_who_believes_a_forged_mdns_name_reaches_no_impostor(ground: Ground) -> None:
+    """Anybody may say any name to the group (README says so): the conversation with the liar is denied."""
+    begin = len(ground.neighbour.frames)
+    instance, host = "Front door._http._tcp.local", "server.local"
+    said = DNS(
+        id=0, qr=1, aa=1, qd=[],
+        an=[
+            DNSRR(rrname="_http._tcp.local", type="PTR", ttl=120, rdata=instance),
+            DNSRRSRV(rrname=instance, rclass=0x8001, ttl=120, port=SHUT, target=host),
+            DNSRR(rrname=host, rclass=0x8001, ttl=120, rdata=IPV4["attacker"]),
+        ],
+    )  # fmt: skip
+    ground.attacker.send(
+        Ether(src=ME, dst="01:00:5e:00:00:fb")
+        / IP(src=IPV4["attacker"], dst="224.0.0.251", ttl=255)
+        / UDP(sport=5353, dport=5353)
+        / said
+    )
+    assert ground.neighbour.await_bytes(b"Front door", begin)
+    ground.fates.append(
+        ("forged mDNS: name of another service", "1 answer to the group", "is heard, as README says")
+    )
+    token = fresh()
+
+    def believe() -> None:
+        with contextlib.suppress(OSError), ground.neighbour.tcp(IPV4["attacker"], SHUT, timeout=1.0) as lured:
+            lured.sendall(http_request(f"/{token.decode()}", agent="cockpit/1"))
+
+    with ground.attacker.listening(SHUT):
+        ground.judged("forged mDNS: a client that believes it", believe, token, at=("attacker",), what="GET")
+
+
+def test_forged_mdns_answer_to_one_device_arrives_nowhere(ground: Ground) -> None:
+    """Nobody has asked: an answer by its content is none."""
+    token = fresh()
+    said = DNS(id=0, qr=1, aa=1, qd=[], an=DNSRR(rrname="server.local", ttl=120, rdata=IPV4["attacker"]))
+    frames = [
+        frame(ME) / IP(src=source, dst=IPV4["server"], ttl=255) / UDP(sport=5353, dport=port) / said / token
+        for source in (IPV4["attacker"], IPV4["neighbour"])
+        for port in (5353, 5355, 41234)
+    ]
+    ground.launch("forged mDNS: an answer to one device that has not asked", frames, token)

@@ -112,6 +112,10 @@ class Wire:
             made.bind(("", own_port))
         return made
 
+    def listening(self, port: int) -> socket.socket:
+        """A socket that takes connections and says nothing."""
+        return inside(self.process, lambda: socket.create_server(("", port)))
+
     def close(self) -> None:
         self._ends = True
         self._thread.join()

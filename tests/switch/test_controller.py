@@ -275,3 +275,22 @@ def test_open_vswitch_connects_by_tls(make_bridge: Callable[..., str], pki: Path
         assert site.of(Refused) == []
     finally:
         site.close()
+
+
+def test_open_vswitch_with_a_certificate_of_another_ca_is_refused_until_it_has_ours(
+    make_bridge: Callable[..., str], pki: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    other = pki / "other"
+    certificates.make(other, ["switch"], dt.datetime.now(dt.UTC))
+    ours = str(pki / "ca.pem")
+    command("ovs-vsctl", "set-ssl", str(other / "switch.key"), str(other / "switch.pem"), ours)
+    files = {"key": "controller.key", "certificate": "controller.pem", "ca": "ca.pem"}
+    openflow = OpenFlow(tls_port=0, **{key: str(pki / name) for key, name in files.items()})
+    site = Site(make_bridge(ports=2), openflow, "ssl")
+    try:
+        wait_for(lambda: "is refused: no TLS with a certificate of our CA" in caplog.text, 20)
+        assert site.of(SwitchUp) == []
+        command("ovs-vsctl", "set-ssl", str(pki / "switch.key"), str(pki / "switch.pem"), ours)
+        assert site.wait(SwitchUp, 20)
+    finally:
+        site.close()
