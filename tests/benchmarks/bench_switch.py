@@ -78,7 +78,7 @@ def test_flows_and_the_time_until_they_are_there(
             stage.guarded.start()
             flows(stage)
             kept.append(time.monotonic() - begin)
-            assert flows_held(stage) >= wanted
+            assert flows_held(stage) > relationships
     devices = services // grown.SERVICES_EACH
     note = f"{devices:,} devices: {wanted / relationships:.1f} flows for each relationship"
     of = f"{relationships:,} relationships"
