@@ -286,7 +286,9 @@ def reading(site: Site, history: History, changes: Changes, members: Members) ->
 
         def still(view: SiteView) -> SiteView | None:
             known = members.newest(asker)
-            return None if known is None else for_asker(view, known)
+            if known is None or known.role is not asker.role:  # who may do more or less now asks anew
+                return None
+            return for_asker(view, known)
 
         stream: AsyncIterator[bytes] = changes.listen(still, graph)
         return StreamingResponse(stream, media_type="text/event-stream", headers={"X-Accel-Buffering": "no"})

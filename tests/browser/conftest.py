@@ -1,5 +1,6 @@
 """The page in Debian's Chromium, before a household without a network."""
 
+import re
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -46,6 +47,15 @@ def chromium() -> Iterator[Browser]:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, headless=True, args=FLAGS)
         yield browser
         browser.close()
+
+
+def show(page: Page, place: str) -> None:
+    """Go to a place of the page, and wait until that place is drawn with all that it asks for."""
+    name = place.partition("/")[0] or "requests"
+    page.goto(f"{page.url.partition('#')[0]}#/{place}")
+    drawn = re.compile("on-wall" if name == "wall" else rf"at-{name}$")
+    expect(page.locator("#shell")).to_have_class(drawn)
+    expect(page.locator("[aria-busy=true]")).to_have_count(0)
 
 
 @dataclass

@@ -6,7 +6,7 @@ import { facts } from "./facts.js";
 import { icon } from "./icons.js";
 import { visible } from "./safe.js";
 import { spoken } from "./sentence.js";
-import { changed, deviceOf, state } from "./store.js";
+import { atLeast, changed, deviceOf, state } from "./store.js";
 import { ago, DURATIONS, risk, SCOPES, some } from "./words.js";
 import { openWhy } from "./why.js";
 
@@ -90,7 +90,7 @@ function sure(request) {
 function suggestion(request) {
   if (!request.suggestion) return "";
   return html`<div class="hint">${icon("info")}<p><bdi>${visible(request.suggestion.sentence, 200)}</bdi></p>
-    <button class="quiet" ?disabled=${choice(request).busy || !request.may_answer} @click=${() => sameAs(request)}>Same permissions</button></div>`;
+    ${atLeast("manager") ? html`<button class="quiet" ?disabled=${choice(request).busy} @click=${() => sameAs(request)}>Same permissions</button>` : ""}</div>`;
 }
 
 function answers(request) {

@@ -10,7 +10,7 @@ import { askPause, endPause } from "./pausing.js";
 import { to } from "./router.js";
 import { code, name, visible } from "./safe.js";
 import { askText, askWhether } from "./sheet.js";
-import { changed, lastSeen, relationshipsOf, servicesOf, state } from "./store.js";
+import { atLeast, changed, lastSeen, relationshipsOf, servicesOf, state } from "./store.js";
 import { complain, toast } from "./toast.js";
 import { ago, exactly, may, now, some, STATUSES } from "./words.js";
 import { openWhy } from "./why.js";
@@ -77,7 +77,7 @@ function programs(device) {
     <ul class="list">${views.map((view) => html`<li class="program">
       <span class="tile small">${icon("service")}</span>
       <div class="who">${name(view.service.name)}<small>${code(view.service.own_name, 60)}</small></div>
-      <button class="bare" aria-label="Rename ${visible(view.service.name)}" title="Rename" @click=${() => rename("services", view.service)}>${icon("pencil")}</button>
+      ${atLeast("resident") ? html`<button class="bare" aria-label="Rename ${visible(view.service.name)}" title="Rename" @click=${() => rename("services", view.service)}>${icon("pencil")}</button>` : ""}
       ${lesson(view)}</li>`)}</ul></section>`;
 }
 
@@ -98,10 +98,10 @@ export const devicePage = {
     return html`<div class="page narrow">
       <a class="back" href=${to("devices")}>${icon("left")}Devices</a>
       <header class="head">${tile(device, "large")}<div><h1>${name(device.name)}
-        ${here ? html`<button class="bare" aria-label="Rename ${visible(device.name)}" title="Rename" @click=${() => rename("devices", device)}>${icon("pencil")}</button>` : ""}</h1>
+        ${here && atLeast("resident") ? html`<button class="bare" aria-label="Rename ${visible(device.name)}" title="Rename" @click=${() => rename("devices", device)}>${icon("pencil")}</button>` : ""}</h1>
         <p>${certainty(device) ? html`<span class="small">${certainty(device)}</span>` : ""}
           ${here ? html`<span class="chip ${stands.tone}">${icon(stands.icon)}${stands.word}</span>` : ""}</p></div></header>
-      ${here ? html`<div class="row">
+      ${here && atLeast("manager") ? html`<div class="row">
         ${isPaused ? html`<button class="primary" @click=${() => endPause(device)}>${icon("guarded")}Protect again</button>`
           : html`<button class="quiet" @click=${() => askPause(device)}>${icon("pause")}Pause protection</button>`}
         ${device.admission === "blocked" ? html`<button class="quiet" @click=${() => block(device, false)}>${icon("check")}Let it in</button>`

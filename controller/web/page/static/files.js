@@ -5,7 +5,7 @@ import { html } from "./vendor/lit-html/lit-html.js";
 import { icon } from "./icons.js";
 import { name, visible } from "./safe.js";
 import { closeSheet, openSheet } from "./sheet.js";
-import { state } from "./store.js";
+import { atLeast, state } from "./store.js";
 import { complain, toast } from "./toast.js";
 import { some } from "./words.js";
 
@@ -60,6 +60,6 @@ export function files() {
       <a class="button quiet" href="/api/v1/export/graph?format=${format}" download>${icon("download")}${word}</a>`)}</div>
     <p class="small">All that was learnt and decided, as text to keep, to edit and to bring back:</p>
     <div class="row"><a class="button quiet" href="/api/v1/export/model" download>${icon("download")}Save the model</a>
-      ${state.session.person.role === "manager" ? html`<label class="button quiet pick-file">${icon("upload")}Bring a model back …
+      ${atLeast("manager") ? html`<label class="button quiet pick-file">${icon("upload")}Bring a model back …
         <input class="unseen" type="file" accept=".yaml,.yml,application/yaml" @change=${chosen}></label>` : ""}</div></section>`;
 }

@@ -7,7 +7,7 @@ import { undo } from "./deciding.js";
 import { icon } from "./icons.js";
 import { effect } from "./outcome.js";
 import { visible } from "./safe.js";
-import { changed, state } from "./store.js";
+import { atLeast, changed, state } from "./store.js";
 import { complain } from "./toast.js";
 import { clock, day, DURATIONS, exactly, may, now, SCOPES } from "./words.js";
 import { openWhy } from "./why.js";
@@ -39,7 +39,7 @@ function decided(view) {
       <p class="effect small">${over && !decision.undone_at ? html`${icon("clock")}Its time is over` : effect(view)}</p></div>
     <div class="tools">
       <button class="bare" aria-label="Why?" title="Why?" @click=${() => openWhy(String(decision.id))}>${icon("question")}</button>
-      ${decision.undone_at ? "" : html`<button class="quiet" @click=${() => undo(decision.id)}>${icon("undo")}Undo</button>`}</div>
+      ${decision.undone_at || !atLeast("resident") ? "" : html`<button class="quiet" @click=${() => undo(decision.id)}>${icon("undo")}Undo</button>`}</div>
   </li>`;
 }
 

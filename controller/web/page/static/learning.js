@@ -8,7 +8,7 @@ import { icon, tile } from "./icons.js";
 import { to } from "./router.js";
 import { name, visible } from "./safe.js";
 import { openSheet, redrawSheet } from "./sheet.js";
-import { changed, deviceOf, graduatedSince, learning, state } from "./store.js";
+import { atLeast, changed, deviceOf, graduatedSince, learning, state } from "./store.js";
 import { complain, toast } from "./toast.js";
 import { left, now, some } from "./words.js";
 import { openWhy } from "./why.js";
@@ -52,12 +52,12 @@ export function lesson(view) {
   if (!phase) {
     return html`<div class="lesson"><p class="small">${icon("check")}Has learnt; ${some(view.relationships, "relationship")}</p>
       <div class="row"><button class="quiet" @click=${() => openReview(view)}>Review</button>
-      <button class="quiet" @click=${() => learn(view, "start")}>Learn again</button></div></div>`;
+      ${atLeast("manager") ? html`<button class="quiet" @click=${() => learn(view, "start")}>Learn again</button>` : ""}</div></div>`;
   }
   const rest = phase.ends_at_latest ? `At most ${left(phase.ends_at_latest - now())} more` : "Ends once nothing new comes";
   return html`<div class="lesson"><p class="small">${icon("learn")}Learning: ${Math.round(phase.progress * 100)} %. ${rest}; ${some(view.relationships, "relationship")} so far</p>
     <progress max="1" value=${phase.progress} aria-label="Learning of ${visible(view.service.name)}"></progress>
-    <div class="row"><button class="quiet" @click=${() => learn(view, "end")}>End now</button>
+    <div class="row">${atLeast("manager") ? html`<button class="quiet" @click=${() => learn(view, "end")}>End now</button>` : ""}
     <button class="quiet" @click=${() => openReview(view)}>Look at it</button></div></div>`;
 }
 

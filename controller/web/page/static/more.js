@@ -8,7 +8,7 @@ import { icon } from "./icons.js";
 import { to } from "./router.js";
 import { name } from "./safe.js";
 import { askText } from "./sheet.js";
-import { changed, learning, state } from "./store.js";
+import { atLeast, changed, learning, state } from "./store.js";
 import { complain, toast } from "./toast.js";
 import { some } from "./words.js";
 
@@ -68,7 +68,7 @@ function themes() {
 
 function site() {
   return html`<ul class="list">${state.switches.map((one) => html`<li class="program"><span class="tile small">${icon("switch")}</span>
-      <div class="who">${name(one.name)}<small>${one.connected ? `${some(one.flows, "flow")}` : "its flows stay in force"}</small></div>
+      <div class="who">${name(one.name)}<small>${one.connected ? some(one.flows, "rule") : "its rules stay in force"}</small></div>
       <span class="chip ${one.connected ? "ok" : "no"}">${icon(one.connected ? "check" : "alert")}${one.connected ? "Connected" : "Not connected"}</span></li>`)}
     <li class="program"><span class="tile small">${icon("eye")}</span><div class="who">Inspector<small>reads the requests that must be judged</small></div>
       <span class="chip ${state.inspector ? "ok" : "no"}">${icon(state.inspector ? "check" : "alert")}${state.inspector ? "Running" : "Stopped"}</span></li></ul>`;
@@ -77,11 +77,11 @@ function site() {
 export const morePage = {
   title: "More",
   view() {
-    const { person, device_label, may } = state.session;
+    const { person, device_label } = state.session;
     return html`<div class="page narrow"><h1>More</h1>
       <ul class="list">
         ${entry("learning", "learn", "Learning", learning().length ? `${some(learning().length, "program learns", "programs learn")} now` : "nothing learns now")}
-        ${may?.manage_people ? entry("people", "people", "People", "who may answer, and on which devices") : ""}
+        ${entry("people", "people", "People", "who may answer, and on which devices")}
         ${entry("table", "table", "Table", "every relationship, to sort and to filter")}
         ${entry("wall", "wall", "Wall", "the live map alone, for a screen on the wall; nothing can be changed there")}
       </ul>

@@ -4,7 +4,7 @@ import { html } from "./vendor/lit-html/lit-html.js";
 import { undo } from "./deciding.js";
 import { icon } from "./icons.js";
 import { visible } from "./safe.js";
-import { forgetAnswered, passedSince, state } from "./store.js";
+import { atLeast, forgetAnswered, passedSince, state } from "./store.js";
 import { ago, DURATIONS, may, milliseconds, some } from "./words.js";
 
 /** In force is another thing than decided, and working is another still. */
@@ -32,7 +32,7 @@ export function outcome({ request, decision: number, mine }) {
     <p class="effect">${!decision ? (mine ? "Sending your answer …" : "This was settled meanwhile.") : effect(view)}</p>
     ${decision ? html`<p class="by">${mine ? "You" : visible(decision.by)}, ${ago(decision.at)}${approve && !decision.device ? `, ${DURATIONS[decision.duration]}` : ""}</p>` : ""}
     <div class="row end">
-      ${decision && !decision.undone_at ? html`<button class="quiet" @click=${() => undo(number)}>${icon("undo")}Undo</button>` : ""}
+      ${decision && !decision.undone_at && atLeast("resident") ? html`<button class="quiet" @click=${() => undo(number)}>${icon("undo")}Undo</button>` : ""}
       <button class="bare" aria-label="Put this away" @click=${() => forgetAnswered(request.id)}>${icon("close")}</button>
     </div>
   </article>`;

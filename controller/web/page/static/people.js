@@ -5,7 +5,7 @@ import { html } from "./vendor/lit-html/lit-html.js";
 import { icon } from "./icons.js";
 import { code, name, visible } from "./safe.js";
 import { askWhether, closeSheet, openSheet, redrawSheet } from "./sheet.js";
-import { changed, state } from "./store.js";
+import { atLeast, changed, state } from "./store.js";
 import { complain, toast } from "./toast.js";
 import { ago, exactly } from "./words.js";
 
@@ -14,16 +14,17 @@ const ROLES = {
   resident: "answers what is harmless",
   viewer: "looks, and answers nothing",
 };
+const NOBODY = { people: [], sessions: [], invitations: [], tokens: [] };
 let known = null;
 
+/** Everybody may know who answers; where they are signed in, who is invited and which programs ask, only managers. */
 async function refresh() {
+  const lists = ["/people", "/sessions", ...(atLeast("manager") ? ["/invitations", "/tokens"] : [])];
   try {
-    const [people, sessions, invitations, tokens] = await Promise.all(
-      ["/people", "/sessions", "/invitations", "/tokens"].map(api.get));
-    known = { people: people.people, sessions: sessions.sessions, invitations: invitations.invitations, tokens: tokens.tokens };
+    known = Object.assign({ ...NOBODY }, ...await Promise.all(lists.map((list) => api.get(list))));
   } catch (problem) {
     complain(problem);
-    known ??= { people: [], sessions: [], invitations: [], tokens: [] };
+    known ??= NOBODY;
   }
   changed(true);
 }
@@ -45,12 +46,19 @@ function show(invitation, who) {
     await navigator.clipboard.writeText(invitation.url);
     toast({ text: "The link is copied.", icon: "link", tone: "ok" });
   };
-  openSheet(html`Invitation for ${name(who)}`, () => html`
-    <p>Let ${name(who)} scan this with the phone that is to be signed in. It works once, until ${exactly(invitation.expires)}.</p>
+  openSheet(html`Link for ${name(who)}`, () => html`
+    <p>Scan this with the phone that is to be signed in, or open the link there. It works once, until ${exactly(invitation.expires)}.</p>
     <img class="qr" alt="The link of the invitation as a QR code" src="data:image/svg+xml;utf8,${encodeURIComponent(invitation.qr_svg)}">
     <p class="link">${code(invitation.url, 300)}</p>
     <div class="row end"><button class="quiet" @click=${copy}>${icon("link")}Copy the link</button>
       <button class="primary" @click=${closeSheet}>Done</button></div>`);
+}
+
+/** A link for one more device of whoever is signed in here. */
+async function another() {
+  const { person: { id, name: own } } = state.session;
+  const made = await carry(() => api.post("/people/invitations", { person: id }));
+  if (made) show(made, own);
 }
 
 const roleField = () => html`<fieldset class="options"><legend>Role</legend>${Object.entries(ROLES).map(([role, text]) => html`
@@ -88,7 +96,7 @@ async function dismiss(path, title, text, yes) {
   if (await askWhether(title, text, { yes, tone: "danger" })) carry(() => api.remove(path));
 }
 
-const deviceOfPerson = (session) => html`<li class="sub">${icon("phone")}<span class="who">${name(session.device_label)}${session.here ? " (this one)" : ""}
+const deviceOfPerson = (session) => html`<li class="sub">${icon("phone")}<span class="who"><span>${name(session.device_label)}${session.here ? " (this one)" : ""}</span>
     <small>since ${exactly(session.created)}${session.last_seen ? html`, here ${ago(session.last_seen)}` : ""}</small></span>
   <button class="bare" aria-label="Sign out ${visible(session.device_label)}" title="Sign out"
     @click=${() => dismiss(`/sessions/${api.part(session.id)}`, "Sign this device out?", html`${name(session.device_label)} will need a new link or a password.`, "Sign out")}>${icon("signout")}</button></li>`;
@@ -97,13 +105,14 @@ function person(one) {
   const mine = one.id === state.session.person.id;
   const sessions = known.sessions.filter((session) => (session.person?.id ?? session.person) === one.id);
   return html`<li class="person"><div class="program"><span class="tile">${icon("people")}</span>
-    <div class="who">${name(one.name)}${mine ? " (you)" : ""}<small>${ROLES[one.role]}</small></div>
-    <label><span class="unseen">Role of ${visible(one.name)}</span><select ?disabled=${mine}
+    <div class="who"><span>${name(one.name)}${mine ? " (you)" : ""}</span><small>${ROLES[one.role]}</small></div>
+    <label><span class="unseen">Role of ${visible(one.name)}</span><select ?disabled=${mine || !atLeast("manager")}
       @change=${(event) => carry(() => api.patch(`/people/${api.part(one.id)}`, { role: event.target.value }))}>
       ${Object.keys(ROLES).map((role) => html`<option value=${role} ?selected=${one.role === role}>${role}</option>`)}</select></label>
-    ${mine ? "" : html`<button class="bare" aria-label="Remove ${visible(one.name)}" title="Remove" @click=${() => dismiss(`/people/${api.part(one.id)}`,
+    ${mine || !atLeast("manager") ? "" : html`<button class="bare" aria-label="Remove ${visible(one.name)}" title="Remove" @click=${() => dismiss(`/people/${api.part(one.id)}`,
       "Remove this person?", html`${name(one.name)} is signed out everywhere. What was decided stays.`, "Remove")}>${icon("trash")}</button>`}</div>
-    ${sessions.length ? html`<ul>${sessions.map(deviceOfPerson)}</ul>` : ""}</li>`;
+    ${sessions.length || mine ? html`<ul>${sessions.map(deviceOfPerson)}
+      ${mine ? html`<li><button class="quiet" @click=${another}>${icon("plus")}Sign in another device</button></li>` : ""}</ul>` : ""}</li>`;
 }
 
 const simple = (drawing, word, small, label, remove) => html`<li class="program"><span class="tile small">${icon(drawing)}</span>
@@ -115,14 +124,14 @@ export const peoplePage = {
   view() {
     if (!known) return html`<div class="page narrow"><h1>People</h1><p aria-busy="true">Loading …</p></div>`;
     return html`<div class="page narrow"><h1>People</h1>
-      <div class="row"><button class="primary" @click=${invite}>${icon("plus")}Invite somebody</button></div>
+      ${atLeast("manager") ? html`<div class="row"><button class="primary" @click=${invite}>${icon("plus")}Invite somebody</button></div>` : ""}
       <ul class="list">${known.people.map(person)}</ul>
       ${known.invitations.length ? html`<section class="group"><h2>Open invitations</h2><ul class="list">${known.invitations.map((one) => simple(
         "link", name(one.name), html`${one.role}, until ${exactly(one.expires)}`, `Withdraw the invitation of ${visible(one.name)}`,
         () => carry(() => api.remove(`/invitations/${api.part(one.id)}`))))}</ul></section>` : ""}
-      <section class="group"><h2>Programs</h2><p class="small">Home automation and scripts use the API with a token of their own.</p>
+      ${atLeast("manager") ? html`<section class="group"><h2>Programs</h2><p class="small">Home automation and scripts use the API with a token of their own.</p>
         <ul class="list">${known.tokens.map((one) => simple("key", name(one.name), one.role, `Withdraw the token of ${visible(one.name)}`,
           () => dismiss(`/tokens/${api.part(one.id)}`, "Withdraw this token?", html`${name(one.name)} can then no longer use the API.`, "Withdraw")))}</ul>
-        <button class="quiet" @click=${newToken}>${icon("plus")}New token</button></section></div>`;
+        <button class="quiet" @click=${newToken}>${icon("plus")}New token</button></section>` : ""}</div>`;
   },
 };

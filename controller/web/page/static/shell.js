@@ -5,7 +5,7 @@ import { endPause } from "./pausing.js";
 import { icon } from "./icons.js";
 import { to } from "./router.js";
 import { name, visible } from "./safe.js";
-import { learning, paused, state } from "./store.js";
+import { atLeast, learning, paused, state } from "./store.js";
 import { ago, left, now, some } from "./words.js";
 
 const PLACES = [
@@ -47,7 +47,7 @@ export function banners() {
       <p><strong>The inspector does not run.</strong> What needs reading is blocked until it is back, which takes seconds.</p></div>` : ""}
     ${paused().map((device) => html`<div class="banner ask">${icon("pause")}
       <p><strong>${name(device.name)} is not protected</strong> for ${left(device.paused_until - now())} more.</p>
-      <button class="quiet" @click=${() => endPause(device)}>Protect again</button></div>`)}`;
+      ${atLeast("manager") ? html`<button class="quiet" @click=${() => endPause(device)}>Protect again</button>` : ""}</div>`)}`;
 }
 
 export function drawShell(route) {

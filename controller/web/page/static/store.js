@@ -3,6 +3,7 @@
 import * as api from "./api.js";
 
 const KEEPS_ANSWERED = 90_000; // ms that an answered card stays in sight
+const ROLES = ["viewer", "resident", "manager"];
 const REDRAWS = 250; // ms; news are joined to at most four repaints a second
 
 export const state = {
@@ -141,6 +142,9 @@ export const deviceOf = (id) => {
   const service = state.services.get(id);
   return state.devices.get(service ? service.service.device : id) ?? state.devices.get(String(id).split("/")[0]);
 };
+
+/** Whether who is signed in has this role, or one that may do more: so that no button is shown that would be refused. */
+export const atLeast = (role) => ROLES.indexOf(state.session?.person.role) >= ROLES.indexOf(role);
 
 /** Whether the name of a service says more than that of its device. */
 export const nameOf = (id) => deviceOf(id)?.name ?? id;
