@@ -1,9 +1,9 @@
 """A line that breaks is said, and what happened meanwhile is caught up with."""
 
-from playwright.sync_api import Page, Route, expect
+from playwright.sync_api import Page, expect
 
 from tests.browser.conftest import DESK, Served, Visits
-from tests.browser.test_requests import SNOOP, card
+from tests.browser.test_requests import SNOOP, card, outcome
 
 
 def test_a_lost_connection_is_said_and_comes_back_with_what_was_missed(phone: Page, cottage: Served) -> None:
@@ -15,6 +15,19 @@ def test_a_lost_connection_is_said_and_comes_back_with_what_was_missed(phone: Pa
     cottage.start_again()
     expect(card(phone, "Kitchen tablet")).to_be_visible(timeout=20_000)
     expect(banner).to_have_count(0)
+
+
+def test_what_others_answered_while_the_line_was_broken_is_told(
+    visits: Visits, phone: Page, cottage: Served
+) -> None:
+    other = visits.sign_in(cottage, "Ben")
+    cottage.home.say(SNOOP)
+    expect(card(other, "Kitchen tablet")).to_be_visible()
+    other.context.set_offline(True)
+    card(phone, "Kitchen tablet").get_by_role("button", name="Keep blocked").click()
+    expect(outcome(phone, "Kitchen tablet")).to_contain_text("in force")
+    other.context.set_offline(False)
+    expect(outcome(other, "Kitchen tablet may not read")).to_contain_text("Anna (phone)")
 
 
 def test_an_answer_that_cannot_be_sent_changes_nothing_and_says_so(phone: Page, cottage: Served) -> None:
@@ -41,17 +54,10 @@ def test_the_page_opens_without_the_controller_and_says_so(phone: Page, cottage:
 
 def test_a_map_that_could_not_be_loaded_says_so_and_tries_again(visits: Visits, cottage: Served) -> None:
     page = visits.sign_in(cottage, size=DESK, service_workers="block")  # what it asks for is not seen here
-    tries = []
-
-    def fail_once(route: Route) -> None:
-        tries.append(route.request.url)
-        if len(tries) == 1:
-            route.abort()
-        else:
-            route.continue_()
-
-    page.route("**/cytoscape.min.js", fail_once)
+    said = []
+    page.route("**/cytoscape.min.js", lambda route: route.continue_() if said else route.abort())
     page.goto(f"{cottage.url}/#/map")
     expect(page.locator("#graph.late")).to_be_visible()
+    said.append(True)
     expect(page.locator("#graph[data-ready]")).to_be_visible()
     expect(page.locator("#graph.late")).to_have_count(0)

@@ -66,8 +66,10 @@ export async function reload() {
     api.get("/requests"), api.get(`/decisions?limit=${PAGE}`), api.get("/switches"),
   ]);
   if (Math.min(requests.version, decisions.version) < state.newest) return reload();
+  const before = state.requests;
   state.requests = new Map(requests.requests.map((one) => [one.id, one]));
   state.decisions = new Map(decisions.decisions.map((one) => [one.decision.id, one]));
+  for (const request of before.values()) if (!state.requests.has(request.id)) settled(request);
   state.switches = switches.switches;
   state.loaded = true;
   changed(true);
@@ -90,7 +92,7 @@ export const told = {
   "request-closed"({ id }) {
     const request = state.requests.get(id);
     state.requests.delete(id);
-    if (request && !state.answered.has(id)) keepAnswered(request, null, false);
+    if (request) settled(request);
     changed(true);
   },
 
@@ -123,6 +125,13 @@ export const told = {
     changed(delta.whole);
   },
 };
+
+/** Somebody has answered, here or elsewhere; what was decided may be known already, or come next. */
+function settled(request) {
+  if (state.answered.has(request.id)) return;
+  const made = [...state.decisions.values()].find(({ decision }) => decision.request === request.id && !decision.undone_at);
+  keepAnswered(request, made?.decision.id ?? null, false);
+}
 
 /** A card that was answered stays in sight for a while, with what became of it. */
 export function keepAnswered(request, decision, mine) {
