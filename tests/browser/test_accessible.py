@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import Page, expect
 
-from tests.browser.conftest import DESK, PHONE, Served, Visits
+from tests.browser.conftest import DESK, PHONE, Served, Visits, show
 from tests.browser.household import NEWCOMER, READ, vsl
 from tests.browser.test_bringing_back import bring
 from tests.browser.test_map import settle, until_drawn
@@ -59,9 +59,7 @@ def test_axe_finds_nothing_on_any_page(
     page = visits.sign_in(busy, size=size, color_scheme=scheme, reduced_motion="reduce")
     found: dict[str, list[str]] = {}
     for place in PLACES:
-        page.goto(f"{busy.url}/#/{place}")
-        expect(page.locator("#main")).not_to_be_empty()
-        expect(page.locator("[aria-busy=true]")).to_have_count(0)
+        show(page, place)
         found[place] = violations(page)
     page.goto(f"{busy.url}/#/")
     page.locator("button.allow").first.click()
@@ -134,8 +132,7 @@ def test_every_place_is_reached_by_keyboard(visits: Visits, cottage: Served) -> 
 def test_targets_are_large_enough_for_a_thumb(visits: Visits, busy: Served) -> None:
     page = visits.sign_in(busy)
     for place in ("", "devices", "device/washer", "history", "learning", "people", "more"):
-        page.goto(f"{busy.url}/#/{place}")
-        expect(page.locator("#main")).not_to_be_empty()
+        show(page, place)
         small = page.evaluate(SMALL)
         assert small == [], place
 
@@ -143,8 +140,7 @@ def test_targets_are_large_enough_for_a_thumb(visits: Visits, busy: Served) -> N
 def test_nothing_is_wider_than_a_phone(visits: Visits, busy: Served) -> None:
     page = visits.sign_in(busy)
     for place in PLACES:
-        page.goto(f"{busy.url}/#/{place}")
-        expect(page.locator("#main")).not_to_be_empty()
+        show(page, place)
         assert page.evaluate(WIDE) == [], place
         page.evaluate("scrollBy(1000, 0)")
         assert page.evaluate("scrollX") == 0, place

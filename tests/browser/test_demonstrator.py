@@ -10,7 +10,7 @@ from playwright.sync_api import Locator, Page, expect
 from rich.console import Console
 
 from tests.browser import pictures
-from tests.browser.conftest import DESK, PHONE, Visits
+from tests.browser.conftest import DESK, PHONE, Visits, show
 from tests.browser.test_map import until_drawn
 from topologies import marks, schema
 from topologies.demo.report import Report
@@ -159,12 +159,9 @@ def test_every_page_is_photographed(
     stage: Stage, visits: Visits, size: dict[str, int], screens: Path
 ) -> None:
     page = sign_in(visits, stage, "Dora", size)
-    base = page.url.partition("#")[0]
     washer = next(d for d in stage.guarded.get("devices")["devices"] if d["name"] == stage.human(WASHER))
     for place in (*PLACES, f"device/{washer['id']}"):
-        page.goto(f"{base}#/{place}")
-        expect(page.locator("#main")).not_to_be_empty()
-        expect(page.locator("[aria-busy=true]")).to_have_count(0)
+        show(page, place)
         if place in ("map", "wall") and page.locator("#graph").count():
             until_drawn(page, "cy.nodes().length > 5 && localStorage.getItem('graphwall-places:site:device')")
         name = place.partition("/")[0] or "requests"
