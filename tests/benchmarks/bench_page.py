@@ -6,7 +6,7 @@ None is asserted. ./lab bench page
 import random
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -19,7 +19,7 @@ from controller.web.guard import COOKIE
 from controller.web.members import LOCAL, Asker, Members
 from controller.web.server import serve
 from tests.benchmarks.record import Recorder
-from tests.browser.conftest import CHROMIUM, DESK, FLAGS
+from tests.browser.conftest import CHROMIUM, DESK, FLAGS, PHONE
 from tests.browser.household import READ, Household, Talk, settled
 from tests.unit.web.fake_site import TOKEN, FakeAccounts
 
@@ -59,21 +59,34 @@ def large() -> Iterator[tuple[Household, list[Talk]]]:
     home.end()
 
 
+Opener = Callable[[str, dict[str, int]], Page]
+
+
 @pytest.fixture(scope="module")
-def page(large: tuple[Household, list[Talk]]) -> Iterator[Page]:
+def sign_in(large: tuple[Household, list[Talk]]) -> Iterator[Opener]:
+    """Opens a browser of somebody new who is signed in."""
     home, _ = large
     members = Members(FakeAccounts(), TOKEN)
     server = serve(create_app(home, home, members), "127.0.0.1", 0)
-    _, secret = members.invite(Asker(Role.MANAGER, LOCAL), "Anna", Role.MANAGER, 1.0, None)
-    _, cookie = members.join(secret, "Anna", "desk", "127.0.0.1")
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, headless=True, args=FLAGS)
-        made = browser.new_context(viewport=DESK).new_page()
-        made.context.add_cookies([{"name": COOKIE, "value": cookie, "url": server.url}])
-        made.goto(server.url)
-        yield made
+
+        def opened(name: str, size: dict[str, int]) -> Page:
+            _, secret = members.invite(Asker(Role.MANAGER, LOCAL), name, Role.MANAGER, 1.0, None)
+            _, cookie = members.join(secret, name, "desk", "127.0.0.1")
+            made = browser.new_context(viewport=size).new_page()
+            made.context.add_cookies([{"name": COOKIE, "value": cookie, "url": server.url}])
+            made.goto(server.url)
+            return made
+
+        yield opened
         browser.close()
     server.stop()
+
+
+@pytest.fixture(scope="module")
+def page(sign_in: Opener) -> Page:
+    return sign_in("Anna", DESK)
 
 
 def base(page: Page) -> str:
@@ -132,6 +145,22 @@ def test_until_a_change_is_drawn(page: Page, large: tuple[Household, list[Talk]]
         page.wait_for_function("() => window.took !== null")
         times.append(page.evaluate("window.took"))
     record.runs("until a change is drawn", times, "ms", at_most=100.0, note=f"at most {max(times):.0f} ms")
+
+
+def test_until_another_phone_shows_a_decision(page: Page, sign_in: Opener, record: Recorder) -> None:
+    page.goto(f"{base(page)}#/")
+    other = sign_in("Ben", PHONE)
+    times = []
+    for _ in range(7):
+        asked = page.locator("article.card:not(.outcome)").first
+        number = asked.get_attribute("data-request")
+        other.wait_for_selector(f"article.card[data-request='{number}']:not(.outcome)")
+        began = time.monotonic()
+        asked.locator("button.keep").click()
+        other.wait_for_selector(f"article.outcome[data-request='{number}']")
+        times.append(time.monotonic() - began)
+    other.context.close()
+    record.runs("until another phone shows a decision", times, "s", at_most=1.0)
 
 
 FRAMES = """(milliseconds) => new Promise((resolve) => {
