@@ -210,7 +210,7 @@ class Members:
                 429,
                 "too many attempts",
                 "too many wrong attempts",
-                f"try again in {seconds} seconds",
+                f"try again in {seconds} s",
             )
 
     def _sign_in(

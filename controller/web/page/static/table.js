@@ -48,7 +48,8 @@ function row(view, chosen, choose) {
     <td data-word="From">${end(view.client_device)}</td>
     <td data-word="Does what"><button class="text"><span class="unseen">Details: </span><span class="operation">${operation(access.operation)}</span> ${code(access.resource, 60)}</button></td>
     <td data-word="With">${end(view.server_device)}</td>
-    <td data-word="Messages" class="number">${count(allowed)}${refused ? html` <span class="no">${count(refused)} blocked</span>` : ""}</td>
+    <td data-word="Messages" class="number">${allowed || !refused ? count(allowed) : ""}
+      ${refused ? html`<span class="no">${count(refused)} blocked</span>` : ""}</td>
     <td data-word="Last seen">${ago(last_seen)}</td></tr>`;
 }
 
