@@ -78,14 +78,16 @@ export const lookedAt = () => Number(localStorage.getItem(LOOKED)) || 0;
 
 async function reviewAll() {
   const fresh = graduatedSince(lookedAt()).slice(0, REVIEWS);
-  reviews = fresh.length ? { learnt: 0, look: [], programs: fresh.length } : null;
+  const made = fresh.length ? { learnt: 0, look: [], programs: fresh.length } : null;
+  reviews = made;
   for (let n = 0; n < fresh.length; n += AT_ONCE) {
     const some_ = fresh.slice(n, n + AT_ONCE);
     const found = await Promise.all(some_.map((view) => api.get(`/services/${api.part(view.service.id)}/review`).catch(() => null)));
+    if (reviews !== made) return; // somebody has looked already, or begins again
     for (const review of found.filter(Boolean)) {
-      reviews.learnt += review.learnt;
-      const known = new Set(reviews.look.map((one) => one.relationship));
-      reviews.look.push(...review.worth_a_look.filter((one) => !known.has(one.relationship)));
+      made.learnt += review.learnt;
+      const known = new Set(made.look.map((one) => one.relationship));
+      made.look.push(...review.worth_a_look.filter((one) => !known.has(one.relationship)));
     }
     changed(true);
   }
