@@ -6,7 +6,8 @@ probe.py serve PORT                   HTTP server that knows every path
 probe.py get ADDRESS PORT PATH …      GET each path once, on connections of their own
 probe.py hold ADDRESS PORT SECONDS    one HTTP connection, a request every 20 ms; prints JSON
 probe.py often ADDRESS PORT SECONDS   GET /known on a new connection every 20 ms; prints JSON
-probe.py flood FRAME AT RATE SECONDS  this frame (hex) again and again, with other bytes AT; prints JSON
+probe.py flood FRAME AT RATE SECONDS [WIDTH]
+                                      this frame (hex) again and again, with other bytes AT; prints JSON
 probe.py drink PORT                   read all that comes on TCP connections
 probe.py pour ADDRESS PORT SECONDS    as much as goes over one TCP connection; prints JSON
 """
@@ -214,8 +215,9 @@ def often(address: str, port: int, seconds: float) -> None:
     print(json.dumps({"answered": len(times), "failed": failed, "p50": p50, "p99": p99}), flush=True)
 
 
-def flood(frame: bytearray, at: int, rate: int, seconds: float) -> None:
-    """The bytes that change go through all 32-bit numbers in a mixed order."""
+def flood(frame: bytearray, at: int, rate: int, seconds: float, width: int = 4) -> None:
+    """The bytes that change (four, or `width`) go through all numbers in a mixed order."""
+    numbers = 256**width - 1
     sent = dropped = 0
     with socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0) as card:
         card.bind(("lan0", 0))
@@ -223,7 +225,7 @@ def flood(frame: bytearray, at: int, rate: int, seconds: float) -> None:
         begin = time.perf_counter()
         while (passed := time.perf_counter() - begin) < seconds:
             for _ in range(min(int(passed * rate) - sent, 512)):
-                frame[at : at + 4] = (sent * 0x9E3779B1 & 0xFFFFFFFF).to_bytes(4)
+                frame[at : at + width] = (sent * 0x9E3779B1 & numbers).to_bytes(width)
                 try:
                     card.send(frame)
                 except OSError:  # the queue is full
@@ -270,8 +272,8 @@ def main(words: list[str]) -> None:
             hold(address, int(port), float(seconds))
         case ["often", address, port, seconds]:
             often(address, int(port), float(seconds))
-        case ["flood", frame, at, rate, seconds]:
-            flood(bytearray.fromhex(frame), int(at), int(rate), float(seconds))
+        case ["flood", frame, at, rate, seconds, *width]:
+            flood(bytearray.fromhex(frame), int(at), int(rate), float(seconds), *map(int, width))
         case ["drink", port]:
             drink(int(port))
         case ["pour", address, port, seconds]:
