@@ -35,8 +35,8 @@ export function legend(folded = false) {
 
 /** Everything when there is little, or when nothing needs somebody; else what needs somebody. */
 function focus() {
-  options.focus ??= crowded(state);
-  return options.focus;
+  if (state.devices.size) options.focus ??= crowded(state); // before the site has come, nothing can be said of it
+  return options.focus ?? false;
 }
 
 const set = (change) => {
