@@ -5,14 +5,15 @@ switch does and what is stored can never come from different models. Decides not
 """
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
+from functools import cache
 
 from controller.config import Config
 from controller.events import AuditEntry, Decision, Record
 from controller.firewall.enforcement import Dirty
 from controller.flows.compile import Pair, family
-from controller.model.graph import on_endpoint, treatment
+from controller.model.graph import Between, treatment
 from controller.model.relationship import (
     Access,
     DeviceId,
@@ -244,8 +245,9 @@ class State:
 
         `withdraw`: their short-lived flows (settled connections, refusals) no longer hold.
         """
+        between = cache(lambda client, server: Between(self.site.between_devices(client, server)))
         for pair in _both_ways(pairs):
-            chosen = self._choose(pair)
+            chosen = self._choose(pair, between)
             if chosen is self.pairs.get(pair):
                 if withdraw:
                     self.dirty.pairs.add(pair)
@@ -260,27 +262,23 @@ class State:
                 self._pairs_of[pair.client].add(pair)
                 self._pairs_of[pair.server].add(pair)
 
-    def _choose(self, pair: Pair) -> Treatment | None:
-        chosen = self._chosen_alone(pair)
+    def _choose(self, pair: Pair, between: Callable[[DeviceId, DeviceId], Between]) -> Treatment | None:
+        chosen = self._chosen_alone(pair, between)
         if chosen is Treatment.DROP and pair.endpoint.transport == "udp":
-            back = self._chosen_alone(_back(pair))
+            back = self._chosen_alone(_back(pair), between)
             if back is not None and back is not Treatment.DROP:
                 # Its answers may come from the very port that is denied: they have to be told apart.
                 return Treatment.INSPECT
         return chosen
 
-    def _chosen_alone(self, pair: Pair) -> Treatment | None:
+    def _chosen_alone(self, pair: Pair, between: Callable[[DeviceId, DeviceId], Between]) -> Treatment | None:
+        relationships = between(pair.client, pair.server)
+        if not relationships.use(pair.endpoint):
+            return None
         services = self.site.services
         client, server = self.site.devices[pair.client], self.site.devices[pair.server]
-        between = list(self.site.between_devices(client.id, server.id))
-        if not any(on_endpoint(r, pair.endpoint) for r in between):
-            return None
-        known = [
-            r
-            for r in between
-            if on_endpoint(r, pair.endpoint) or pair.endpoint in services[r.access.server].endpoints
-        ]
         behind = {s for s in self.site.services_on(server.id) if pair.endpoint in services[s].endpoints}
+        known = relationships.known(pair.endpoint, behind)
         return treatment(
             known,
             self.site.services_on(client.id),

@@ -4,7 +4,8 @@ One graph holds the site; `part` gives what one switch enforces, and the union o
 site again. Knows nothing of flows, verdict tables or time.
 """
 
-from collections.abc import Callable, Iterable, Iterator, MutableMapping
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, MutableMapping, Sequence
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final, cast
 
@@ -184,6 +185,30 @@ def covers(wide: Access, narrow: Access) -> bool:
 def on_endpoint(relationship: Relationship, endpoint: Endpoint) -> bool:
     """Whether a relationship can use an endpoint of its server service."""
     return relationship.access.protocol == ANY or relationship.endpoint == endpoint
+
+
+class Between:
+    """The relationships between two devices, by what they have to do with an endpoint."""
+
+    def __init__(self, relationships: Iterable[Relationship]) -> None:
+        self._any: list[Relationship] = []
+        self._on: defaultdict[Endpoint, list[Relationship]] = defaultdict(list)
+        self._of: defaultdict[ServiceId, list[Relationship]] = defaultdict(list)
+        for relationship in relationships:
+            self._of[relationship.access.server].append(relationship)
+            if relationship.access.protocol == ANY:
+                self._any.append(relationship)
+            else:
+                self._on[relationship.endpoint].append(relationship)
+
+    def use(self, endpoint: Endpoint) -> bool:
+        """Whether one of them can use the endpoint."""
+        return bool(self._any) or endpoint in self._on
+
+    def known(self, endpoint: Endpoint, behind: Iterable[ServiceId]) -> Sequence[Relationship]:
+        """Those that can use the endpoint, and all with the services behind it."""
+        others = (r for service in behind for r in self._of.get(service, ()) if not on_endpoint(r, endpoint))
+        return (*self._any, *self._on.get(endpoint, ()), *others)
 
 
 def treatment(

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from controller.model.graph import CommunicationGraph, covers, on_endpoint, treatment
+from controller.model.graph import Between, CommunicationGraph, covers, on_endpoint, treatment
 from controller.model.relationship import (
     ANY,
     Access,
@@ -216,3 +216,24 @@ def test_watch_takes_the_place_of_inspection_and_of_nothing_else() -> None:
     assert choose(edge(), watch=True) is Treatment.WATCH
     assert choose(edge(status=Status.DENIED), watch=True) is Treatment.DROP
     assert choose(whole(), watch=True) is Treatment.FORWARD
+
+
+# Between two devices
+
+
+def test_relationships_between_two_devices_are_found_by_endpoint_and_by_the_services_behind_it() -> None:
+    other, coap = edge(resource="/y"), edge(A, C, "coap", endpoint=COAP)
+    between = Between([edge(), other, coap])
+    assert (between.use(HTTP), between.use(COAP), between.use(Endpoint("tcp", 81))) == (True, True, False)
+    assert set(between.known(HTTP, ())) == {edge(), other}
+    assert set(between.known(COAP, ())) == {coap}
+    assert set(between.known(HTTP, {C})) == {edge(), other, coap}
+    assert len(between.known(HTTP, {B, C})) == 3  # none twice
+
+
+def test_a_whole_grant_between_two_devices_is_about_every_endpoint() -> None:
+    between = Between([edge(), whole()])
+    assert between.use(COAP)
+    assert set(between.known(COAP, ())) == {whole()}
+    assert set(between.known(HTTP, {B})) == {edge(), whole()}
+    assert not Between([]).use(HTTP)
