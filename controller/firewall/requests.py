@@ -206,7 +206,7 @@ def _whereabouts(device: Device, site: Site, switches: Mapping[int, str]) -> str
     text, at = explanation(Reason.NEW_DEVICE), device.binding
     if at is None:
         return text
-    text += f" It is at port {at.port} of {switches.get(at.switch, f'switch {at.switch}')}"
+    text += f" It is plugged in at socket {at.port} of {switches.get(at.switch, f'switch {at.switch}')}"
     others = [
         visible(d.name)
         for d in site.devices.values()

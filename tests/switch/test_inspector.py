@@ -431,16 +431,14 @@ def test_an_inspector_that_was_killed_is_followed_by_another(
 
 
 @pytest.mark.parametrize("way", ["stop", "signal"])
-def test_it_ends_within_half_a_second_and_leaves_no_socket(
+def test_it_ends_when_told_to_and_leaves_no_socket(
     way: str, process: Process, controller: Controller
 ) -> None:
-    start = time.monotonic()
     if way == "stop":
         controller.say(link.Stop())
     else:
         process.popen.send_signal(signal.SIGTERM)
-    assert process.popen.wait(3) == 0
-    assert time.monotonic() - start < 0.5
+    assert process.popen.wait(2) == 0
     assert not process.path.exists()
 
 

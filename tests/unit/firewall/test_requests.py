@@ -212,7 +212,7 @@ def test_new_device_says_at_which_port_it_is_and_who_else_is_there() -> None:
     assert card.id == admission_id(DeviceId(STRANGER.replace(":", "-")))
     assert (card.kind, card.verb, card.reason) == ("admission", "join", "new device")
     assert card.explanation == (
-        "This device is new here. It is at port 3 of hall, where Washing machine is, too."
+        "This device is new here. It is plugged in at socket 3 of hall, where Washing machine is, too."
     )
 
 
@@ -220,7 +220,7 @@ def test_new_device_that_is_alone_at_its_port_says_the_port_only() -> None:
     script = Script()
     script.plug(switch=7)
     script.frame(arp(STRANGER, "10.0.0.99"), port=2, switch=7)
-    assert script.cards[0].explanation == "This device is new here. It is at port 2 of switch 7."
+    assert script.cards[0].explanation == "This device is new here. It is plugged in at socket 2 of switch 7."
 
 
 def test_blocked_device_asks_for_nothing(script: Script) -> None:

@@ -56,8 +56,9 @@ export function around(n, middle = { x: 0, y: 0 }) {
  */
 export function beside(neighbours, taken, inSight) {
   const known = neighbours.map((other) => taken.get(other)).filter(Boolean);
-  const mean = (axis) => known.reduce((sum, at) => sum + at[axis], 0) / known.length;
-  const middle = known.length ? { x: mean("x"), y: mean("y") } : { x: 0, y: 0 };
+  const those = known.length ? known : [...taken.values()];
+  const mean = (axis) => those.reduce((sum, at) => sum + at[axis], 0) / Math.max(1, those.length);
+  const middle = { x: mean("x"), y: mean("y") };
   const first = known.length ? 1 : taken.size;
   const free = [];
   for (let n = first; n < first + (free.length ? NEAR : FAR); n += 1) {
