@@ -76,10 +76,9 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
         # What computes beside them must not take the time of switches and of probes every millisecond.
         waits = item.get_closest_marker("xdist_group") is not None
         assert waits == item.nodeid.endswith("@machine"), "two processes share the machine: --dist=loadgroup"
+        computes = not waits and item.get_closest_marker("browser") is None
         with suppress(PermissionError):
-            os.setpriority(
-                os.PRIO_PROCESS, 0, 0 if waits else 5 if item.get_closest_marker("browser") else 15
-            )
+            os.setpriority(os.PRIO_PROCESS, 0, 15 if computes else 0)
 
 
 @pytest.hookimpl(tryfirst=True)  # before pytest-xdist reads which group a test belongs to

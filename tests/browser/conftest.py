@@ -31,7 +31,7 @@ PHONE, DESK = {"width": 360, "height": 640}, {"width": 1440, "height": 900}
 # What the browser itself says about answers that the page deals with.
 EXPECTED = ("Failed to load resource", "net::ERR_", "Service Worker registration blocked by Playwright")
 
-expect.set_options(timeout=10_000)
+expect.set_options(timeout=30_000)  # ms; beside them switches are tried on the same machine
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
