@@ -13,7 +13,7 @@ def test_a_lost_connection_is_said_and_comes_back_with_what_was_missed(phone: Pa
     expect(banner).to_be_visible()
     cottage.home.say(SNOOP)
     cottage.start_again()
-    expect(card(phone, "Kitchen tablet")).to_be_visible(timeout=20_000)
+    expect(card(phone, "Kitchen tablet")).to_be_visible()
     expect(banner).to_have_count(0)
 
 
@@ -39,7 +39,7 @@ def test_an_answer_that_cannot_be_sent_changes_nothing_and_says_so(phone: Page, 
     expect(card(phone, "Kitchen tablet").locator("button.allow")).to_be_visible()
     assert cottage.home.snapshot().decisions == ()
     cottage.start_again()
-    expect(phone.locator(".status")).to_have_text("Protected", timeout=20_000)
+    expect(phone.locator(".status")).to_have_text("Protected")
 
 
 def test_the_page_opens_without_the_controller_and_says_so(phone: Page, cottage: Served) -> None:
